@@ -1,0 +1,1 @@
+"""Lung sliding in ultrasound video: phantoms and two TensorFlow studies."""

@@ -1,0 +1,1 @@
+"""Kolárik, Sarnovský, Paralič 2023: 3D ResNets that detect lung sliding in ultrasound clips."""

@@ -1,0 +1,367 @@
+"""The study: prepare, train, evaluate, explain, and the verdict on the paper's tables."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+
+import keras
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from lungsliding_tf import floors
+from lungsliding_tf.kolarik2023.config import MMODE_CELL, KolarikConfig
+from lungsliding_tf.kolarik2023.control import tissue_free_statistics
+from lungsliding_tf.kolarik2023.data import prepare_all, store_name
+from lungsliding_tf.kolarik2023.explain import save_saliency
+from lungsliding_tf.kolarik2023.mmode_resnet import build_mmode_resnet18
+from lungsliding_tf.kolarik2023.resnet3d import build_resnet3d
+from lungsliding_tf.labels import ABSENT, PRESENT
+from preprocessing import mmode, splits
+from preprocessing.errors import InputError
+from preprocessing.store import Store
+from replication import metrics, run, verdict
+from replication.batches import make_dataset
+from replication.metrics import Predictions
+from replication.run import RunFolder, Training
+
+STUDY = "kolarik2023"
+PAPER_VIDEOS = {PRESENT: 28, ABSENT: 20}  # Paper: section 3.1
+
+# What of the configuration determines a run's result; paths and which cells are run do not.
+RESULT_SETTINGS = (
+    "region", "stretch", "max_tiles", "mmode_columns", "mmode_vote", "protocol", "test_fraction",
+    "val_fraction", "batch_size", "epochs", "learning_rate", "batch_norm_momentum", "precision",
+    "smooth_samples", "shuffle_labels", "control_frozen",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """The labelled samples of a store, split. Arrays have one entry for each."""
+
+    store: Store
+    rows: np.ndarray
+    patients: np.ndarray
+    labels: np.ndarray
+    parts: np.ndarray
+    leaky: bool
+    near_duplicates: int
+
+    def of(self, part: str) -> np.ndarray:
+        """Positions of a part's samples in these arrays."""
+        return np.flatnonzero(self.parts == part)
+
+
+def run_study(config: KolarikConfig, say: Callable[[str], None]) -> list[verdict.Verdict]:
+    """Run every experiment that `config` names, as far as `config.stop_after`.
+
+    Finished stores, runs and epochs are not done again.
+
+    Returns:
+        The paper's numbers beside ours; empty if stopped before evaluation.
+
+    Raises:
+        InputError: anything about the input that has to be put right first.
+    """
+    stores = prepare_all(config, say)
+    if config.stop_after == "prepare":
+        return []
+    precision = run.set_precision(config.precision)
+    finished: dict[tuple[str, int | None], list[dict]] = {}
+    for cell, depth in config.experiments:
+        for seed in range(config.seeds):
+            folder = _run_folder(config, stores[cell], cell, depth, seed)
+            samples = split_samples(config, stores[cell], seed)
+            if not folder.trained:
+                say(f"{folder.path}: {_describe_split(samples)}")
+                _train(config, folder, samples, cell, depth, seed, precision)
+            if config.stop_after == "train":
+                continue
+            if not folder.finished:
+                _evaluate(config, folder, samples, cell)
+            finished.setdefault((cell, depth), []).append(run.read_json(folder.path / run.METRICS))
+    if config.stop_after == "train":
+        return []
+    for (cell, depth), results in finished.items():
+        say(_summary(experiment_name(config, cell, depth), results))
+    return write_verdicts(config, stores, finished)
+
+
+def experiment_name(config: KolarikConfig, cell: str, depth: int | None) -> str:
+    """The folder name of an experiment, such as `resnet3d_18-2_30x30`."""
+    network = "mmode_resnet18" if depth is None else f"resnet3d_{depth}"
+    leaky = "-published_leaky_clips" if config.protocol == "published-leaky-clips" else ""
+    shuffled = "-shuffled_labels" if config.shuffle_labels else ""
+    return f"{network}-{store_name(config, cell)}{leaky}{shuffled}"
+
+
+def split_samples(config: KolarikConfig, store: Store, seed: int) -> Samples:
+    """The labelled samples of a store with their parts, checked for leaks.
+
+    Raises:
+        InputError: too few patients, or a leak that nobody asked for.
+    """
+    patients, labels = store.column("patient_id"), store.column("label").astype(int)
+    files = store.column("file")
+    if config.control_frozen:
+        labels = np.where(store.column("frozen") == "yes", ABSENT, PRESENT)
+    rows = np.flatnonzero(labels >= 0)
+    patients, labels, files = patients[rows], labels[rows], files[rows]
+    if config.shuffle_labels:
+        labels = _deal_labels_anew(patients, labels, seed)
+    published = config.protocol == "published-leaky-clips"
+    if published:
+        parts = splits.split_published_leaky_clips(len(rows), seed)
+    else:
+        strata = np.zeros_like(labels) if config.control_frozen else labels
+        parts = splits.split_patients(
+            patients, strata, seed, config.test_fraction, config.val_fraction
+        )
+    is_mmode = store.recipe["cell"] == MMODE_CELL
+    clips = None if is_mmode else [store.samples[row] for row in rows]  # views, nothing is read yet
+    found = splits.find_leaks(patients, files, store.file_hashes, parts, clips)
+    leaky = splits.check_split(found, leaks_requested=published)
+    return Samples(store, rows, patients, labels, parts, leaky, found.near_duplicates)
+
+
+def write_verdicts(
+    config: KolarikConfig, stores: dict[str, Store], finished: dict
+) -> list[verdict.Verdict]:
+    """Judge every printed number that a finished experiment speaks to; save them as CSV."""
+    verdicts = []
+    for reported in verdict.load_reported(STUDY):
+        depth = None if reported.dataset == MMODE_CELL else int(reported.row.split("-")[-1])
+        results = finished.get((reported.dataset, depth))
+        if not results:
+            continue
+        test = [r["test"]["clip"] for r in results]
+        value, low, high = (
+            float(np.mean([t[reported.metric][k] for t in test])) for k in ("value", "low", "high")
+        )
+        reasons = _why_not_comparable(config, stores[reported.dataset])
+        n = round(float(np.mean([t["n"] for t in test])))
+        verdicts.append(verdict.judge(reported, value, low, high, n, len(test), reasons))
+    rows = verdict.as_rows(verdicts)
+    if rows:
+        if any(r["leaky"] for results in finished.values() for r in results):
+            rows = [{**row, "verdict": f"LEAKY: {row['verdict']}"} for row in rows]
+        run.write_csv(config.out / f"verdict-{STUDY}.csv", rows)
+    return verdicts
+
+
+def _run_folder(
+    config: KolarikConfig, store: Store, cell: str, depth: int | None, seed: int
+) -> RunFolder:
+    settings = {name: getattr(config, name) for name in RESULT_SETTINGS}
+    settings |= {"study": STUDY, "cell": cell, "depth": depth, "seed": seed}
+    settings["store"] = store.fingerprint
+    name = experiment_name(config, cell, depth)
+    return RunFolder(config.out / "runs" / STUDY / name / f"seed{seed}", settings)
+
+
+def _train(
+    config: KolarikConfig,
+    folder: RunFolder,
+    samples: Samples,
+    cell: str,
+    depth: int | None,
+    seed: int,
+    precision: str,
+) -> None:
+    """Fit one network; the checkpoint is chosen on val, or on test as published."""
+    channels = 1 if cell == MMODE_CELL else 3
+    shape = (*samples.store.samples.shape[1:], channels)
+    build = build_mmode_resnet18 if depth is None else partial(build_resnet3d, depth)
+    train = samples.of(splits.TRAIN)
+    # Inferred: the paper has no validation part, so its checkpoint was chosen on the test loss.
+    chosen_on = splits.TEST if config.protocol == "published-leaky-clips" else splits.VAL
+
+    def epoch_data(epoch: int):
+        order = np.random.default_rng((seed, epoch)).permutation(train)
+        return _batches(config, samples, order, channels)
+
+    run.fit(
+        folder,
+        Training(
+            build=partial(build, input_shape=shape, batch_norm_momentum=config.batch_norm_momentum),
+            # Paper: section 3.2 names Adam, binary cross-entropy, 16 epochs and batches of 32.
+            optimizer=lambda: keras.optimizers.Adam(config.learning_rate),
+            train_data=epoch_data,
+            val_data=_batches(config, samples, samples.of(chosen_on), channels),
+            epochs=config.epochs,
+            seed=seed,
+        ),
+        run.describe_environment(samples.store.fingerprint, precision),
+    )
+
+
+def _evaluate(config: KolarikConfig, folder: RunFolder, samples: Samples, cell: str) -> None:
+    """Score val and test, write predictions, pictures and, last, the metrics."""
+    model = run.load_model(folder)
+    channels = model.input_shape[-1]
+    scored = np.flatnonzero(samples.parts != splits.TRAIN)
+    scores = model.predict(_batches(config, samples, scored, channels), verbose=0)[:, 0]
+    folder.write_predictions(
+        [
+            {
+                "sample_id": int(samples.rows[i]),
+                "patient_id": samples.patients[i],
+                "split": samples.parts[i],
+                "label": int(samples.labels[i]),
+                "score_absent": f"{1 - score:.6f}",
+                "score_present": f"{score:.6f}",
+            }
+            for i, score in zip(scored, scores, strict=True)
+        ]
+    )
+    result = {"leaky": samples.leaky, "near_duplicates": samples.near_duplicates}
+    for part in (splits.VAL, splits.TEST):
+        predictions = metrics.read_predictions(folder.path / run.PREDICTIONS, part, "present")
+        if len(predictions.labels) == 0:
+            continue  # the published protocol has no validation part
+        if cell == MMODE_CELL:
+            predictions = _vote(config, samples, samples.of(part), predictions)
+        result[part] = {
+            "clip": metrics.metrics_with_intervals(predictions),
+            "patient": metrics.metrics_with_intervals(predictions.by_patient()),
+        }
+        if part == splits.TEST and cell != MMODE_CELL:
+            result["floors"] = _floors(samples, samples.of(part), predictions)
+    if config.control_frozen:
+        result["control_floors"] = _control_floors(samples)
+    if cell != MMODE_CELL:
+        clips = [samples.store.samples[row] for row in samples.rows[scored]]
+        labels = samples.labels[scored]
+        save_saliency(folder.figures(), model, clips, scores, labels, config.smooth_samples)
+    folder.write_metrics(result)
+
+
+def _batches(config: KolarikConfig, samples: Samples, positions: np.ndarray, channels: int):
+    return make_dataset(
+        samples.store.samples,
+        samples.rows[positions],
+        samples.labels[positions],
+        config.batch_size,
+        channels,
+    )
+
+
+def _vote(
+    config: KolarikConfig, samples: Samples, positions: np.ndarray, predictions: Predictions
+) -> Predictions:
+    """One prediction for each M-mode window from those of its columns."""
+    index = [samples.store.index[samples.rows[i]] for i in positions]
+    windows = np.array([f"{r['file']}/{r['clip']}/{r['region']}" for r in index])
+    names, scores = mmode.vote(predictions.scores, windows, config.mmode_vote)
+    first = [int(np.argmax(windows == name)) for name in names]
+    return Predictions(predictions.patients[first], predictions.labels[first], scores)
+
+
+def _floors(samples: Samples, positions: np.ndarray, predictions: Predictions) -> dict:
+    """How far the network's test AUROC lies above that of plain motion statistics."""
+    if np.unique(predictions.labels).size < 2:
+        return {}
+    clips = [samples.store.samples[samples.rows[i]] for i in positions]
+    result = {}
+    for name in ("frame_difference", "persistence", "persistence_ratio", "temporal_deviation"):
+        values = np.array([getattr(floors, name)(clip) for clip in clips])
+        mean_value = dataclasses.replace(predictions, scores=values).by_patient().scores
+        result[name] = {
+            "clip": metrics.auroc_above(predictions, values),
+            "patient": metrics.auroc_above(predictions.by_patient(), mean_value),
+        }
+    return result
+
+
+def _control_floors(samples: Samples) -> dict[str, float]:
+    """Test accuracy of two lazy answers to the control experiment, fitted on the training part."""
+    statistics = {
+        "temporal_difference": lambda clip: [floors.frame_difference(clip)],
+        "tissue_free_noise": tissue_free_statistics,
+    }
+    accuracy = {}
+    for name, statistic in statistics.items():
+        values = np.array([statistic(samples.store.samples[row]) for row in samples.rows])
+        train, test = samples.of(splits.TRAIN), samples.of(splits.TEST)
+        classifier = make_pipeline(StandardScaler(), LogisticRegression())
+        classifier.fit(values[train], samples.labels[train])
+        accuracy[name] = float(classifier.score(values[test], samples.labels[test]))
+    return accuracy
+
+
+def _deal_labels_anew(patients: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
+    """Permute the labels over the patients: a pipeline without leaks then learns nothing."""
+    names, first, group = np.unique(patients, return_index=True, return_inverse=True)
+    return np.random.default_rng(seed).permutation(labels[first])[group]
+
+
+def _why_not_comparable(config: KolarikConfig, store: Store) -> list[str]:
+    """Reasons why our numbers may not be held against the printed ones, weightiest first."""
+    reasons = []
+    if config.control_frozen:
+        reasons.append("control experiment on frozen copies, not on sliding")
+    if config.shuffle_labels:
+        reasons.append("labels were shuffled")
+    if "phantom" in store.column("origin"):
+        reasons.append("phantoms, not the paper's patients")
+    elif not config.paper_data:
+        reasons.append("another data set than the paper's 48 videos")
+    elif _videos_by_class(store) != PAPER_VIDEOS:
+        raise InputError(
+            f"--paper-data: expected 28 videos with and 20 without sliding, found "
+            f"{_videos_by_class(store)}; drop the flag or complete the data"
+        )
+    published = KolarikConfig(config.data, config.out)
+    for name in ("region", "max_tiles", "batch_size", "epochs", "batch_norm_momentum"):
+        if getattr(config, name) != getattr(published, name):
+            reasons.append(f"{name} is {getattr(config, name)}, not {getattr(published, name)}")
+    return reasons
+
+
+def _videos_by_class(store: Store) -> dict[int, int]:
+    labels = [source["label"] for source in store.recipe["sources"]]
+    return {label: labels.count(label) for label in (PRESENT, ABSENT)}
+
+
+def _describe_split(samples: Samples) -> str:
+    parts = [
+        f"{part} {len(samples.of(part))} samples of "
+        f"{np.unique(samples.patients[samples.of(part)]).size} patients"
+        for part in (splits.TRAIN, splits.VAL, splits.TEST)
+    ]
+    near = (
+        f"; {samples.near_duplicates} near-duplicates across parts"
+        if samples.near_duplicates
+        else ""
+    )
+    return ("LEAKY: " if samples.leaky else "") + ", ".join(parts) + near
+
+
+def _summary(name: str, results: list[dict]) -> str:
+    """A line on an experiment: patient-wise AUROC beside its floors, mean over the seeds."""
+
+    def mean(*path: str) -> float:
+        values = []
+        for result in results:
+            for key in path:
+                result = result[key]
+            values.append(result)
+        return float(np.mean(values))
+
+    leaky = "LEAKY " if any(r["leaky"] for r in results) else ""
+    auroc = [mean("test", "patient", "auroc", k) for k in ("value", "low", "high")]
+    line = (
+        f"{leaky}{name}: test AUROC over patients {auroc[0]:.3f} [{auroc[1]:.3f}, {auroc[2]:.3f}]"
+    )
+    line += f", over clips {mean('test', 'clip', 'auroc', 'value'):.3f}, {len(results)} seed(s)"
+    if all(r.get("floors") for r in results):
+        frame = mean("floors", "frame_difference", "patient", "floor")
+        persistence = mean("floors", "persistence_ratio", "patient", "floor")
+        line += f"; floors: frame difference {frame:.3f}, persistence {persistence:.3f}"
+    if all("control_floors" in r for r in results):
+        line += f"; accuracy {mean('test', 'clip', 'accuracy', 'value'):.3f}, floors: "
+        line += f"temporal difference {mean('control_floors', 'temporal_difference'):.3f}, "
+        line += f"tissue-free noise {mean('control_floors', 'tissue_free_noise'):.3f}"
+    return line

@@ -1,0 +1,209 @@
+"""How the marking tool looks: picture, timeline, buttons and words on one matplotlib figure."""
+
+import textwrap
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.patches import Polygon, Rectangle
+from matplotlib.widgets import Button, PolygonSelector, Slider
+
+from preprocessing.marking_session import Session
+from preprocessing.roi import Region
+
+SELECTED, OTHER, DRAWN = "#ffd400", "#35c4f0", "#ff7a45"
+PANEL, INK, ERROR = "#f4f5f6", "#20262c", "#b3261e"
+LISTED = 9  # regions listed at once
+NEVER = "not-applicable"  # a modifier key that no keyboard has
+
+HELP = """\
+Draw: click the corners. The first corner, Enter or
+a double click closes, a right click takes one back.
+Change: drag a corner; right click removes it;
+shift and drag moves the region.
+Frames: arrows, home, end, wheel or timeline.
+Regions: v or a click selects, Esc lets go.
+Every change is saved at once."""
+
+
+class CornerSelector(PolygonSelector):
+    """matplotlib's polygon selector with "one corner back" and without surprising keys."""
+
+    def __init__(self, ax, onselect, corners=None):
+        colour = DRAWN if corners is None else SELECTED
+        super().__init__(
+            ax,
+            onselect,
+            props={"color": colour, "linewidth": 1.8, "alpha": 1.0},
+            handle_props={"markersize": 6, "markeredgecolor": "black", "markerfacecolor": colour},
+        )
+        # Ctrl and Shift would drop the corner under the pointer while a polygon is being drawn.
+        self._state_modifier_keys.update(clear=NEVER, move_vertex=NEVER)
+        if corners is None:
+            self._state_modifier_keys.update(move_all=NEVER)
+            self._xys = [(np.nan, np.nan)]  # not (0, 0), which shows a handle in the corner
+        else:
+            self.verts = [tuple(corner) for corner in corners]
+
+    @property
+    def unfinished(self) -> list[tuple[float, float]]:
+        """The corners clicked so far; empty once the polygon is closed."""
+        return [] if self._selection_completed else list(self.verts)
+
+    def one_corner_back(self) -> None:
+        """Take back the corner clicked last."""
+        if self.unfinished:
+            del self._xys[-2]
+            self._draw_polygon()
+
+    def _release(self, event):
+        if event.button == 1 or (self._selection_completed and len(self.verts) > 3):
+            super()._release(event)
+            return
+        self._active_handle_idx = -1  # the corner is not being dragged any more
+        if event.button == 3:
+            self.one_corner_back()
+
+
+class View:
+    """The figure of the tool; `show` brings it up to date with a session.
+
+    Args:
+        actions: key -> (words on its button, what a click does).
+        on_slider: called with the frame that the slider was moved to.
+    """
+
+    def __init__(
+        self,
+        actions: dict[str, tuple[str, Callable[[], None]]],
+        on_slider: Callable[[float], None],
+    ):
+        self.figure = plt.figure(figsize=(11.8, 6.3), dpi=100, facecolor=PANEL)
+        self.canvas = self.figure.canvas
+        self._drawn: list = []  # artists that change whenever something is shown
+        self._shown_video: int | None = None
+        self._image = None
+        self._lay_out(on_slider)
+        self._add_words()
+        self._add_buttons(actions)
+
+    def _lay_out(self, on_slider) -> None:
+        figure = self.figure
+        if self.canvas.manager is not None:
+            self.canvas.manager.set_window_title("Mark regions of interest")
+        self.picture = figure.add_axes((0.01, 0.15, 0.70, 0.79), facecolor="black")
+        self.timeline = figure.add_axes((0.05, 0.088, 0.62, 0.04), facecolor="white")
+        slider_axes = figure.add_axes((0.05, 0.048, 0.62, 0.035))
+        for axes in (self.picture, self.timeline):
+            axes.set(xticks=[], yticks=[], navigate=axes is self.picture)
+        self.slider = Slider(slider_axes, "", 0, 1, valstep=1, color=OTHER, initcolor="none")
+        self.slider.valtext.set_visible(False)
+        self.slider.drawon = False  # whoever moves it shows the new frame, once
+        self.slider.on_changed(on_slider)
+
+    def _add_words(self) -> None:
+        figure = self.figure
+        text = {"color": INK, "fontsize": 9, "verticalalignment": "top"}
+        self._name = figure.text(0.012, 0.985, "", **text | {"fontsize": 11})
+        self._frame = figure.text(0.708, 0.985, "", horizontalalignment="right", **text)
+        self._progress = figure.text(0.725, 0.985, "", weight="bold", **text | {"fontsize": 11})
+        self._list = figure.text(0.725, 0.525, "", linespacing=1.5, **text)
+        self._status = figure.text(0.012, 0.034, "", **text)
+        figure.text(0.725, 0.262, HELP, linespacing=1.5, **text | {"fontsize": 8.5})
+
+    def _add_buttons(self, actions) -> None:
+        self._buttons: dict[str, tuple[str, Button]] = {}
+        for number, (key, (words, action)) in enumerate(actions.items()):
+            row, column = divmod(number, 2)
+            axes = self.figure.add_axes((0.725 + 0.134 * column, 0.885 - 0.053 * row, 0.13, 0.046))
+            for spine in axes.spines.values():
+                spine.set_color("#c3c8cd")
+            button = Button(axes, words, color="white", hovercolor="#dcecf5")
+            button.label.set(fontsize=9, color=INK)
+            button.on_clicked(lambda event, action=action: action())
+            self._buttons[key] = (words, button)
+
+    def show(
+        self, session: Session, tool: str, playing: bool, message: str, failed: bool
+    ) -> None:
+        """Show the session's video, frame and regions, and what the tool has to say."""
+        if self._shown_video != session.index:
+            self._show_new_video(session)
+        self._image.set_data(session.picture())
+        for artist in self._drawn:
+            artist.remove()
+        self._drawn = []
+        for number, region in enumerate(session.regions):
+            self._show_region(session, number, region)
+        self._drawn.append(self.timeline.axvline(session.frame, color=ERROR, linewidth=1.5))
+        self.slider.eventson = False
+        self.slider.set_val(session.frame)
+        self.slider.eventson = True
+        self._say_where(session)
+        self._list_regions(session, tool)
+        self._name_buttons(tool, playing)
+        self._status.set_text("\n".join(textwrap.wrap(message, 110)[:2]))
+        self._status.set_color(ERROR if failed else INK)
+        self.canvas.draw_idle()
+
+    def _show_new_video(self, session: Session) -> None:
+        info, last = session.info, max(session.count - 1, 1)
+        if self._image is not None:
+            self._image.remove()
+        # The extent makes data coordinates continuous pixels: the corner of the frame is 0, 0.
+        extent = (0, info.width, info.height, 0)
+        self._image = self.picture.imshow(
+            session.picture(), cmap="gray", vmin=0, vmax=255, extent=extent
+        )
+        self.picture.set(xlim=extent[:2], ylim=extent[2:])
+        self.timeline.set_xlim(-0.5, last + 0.5)
+        self.slider.valmax = last
+        self.slider.ax.set_xlim(-0.5, last + 0.5)
+        toolbar = getattr(self.canvas, "toolbar", None)
+        if hasattr(toolbar, "update"):  # its home view was that of the video before
+            toolbar.update()
+        self._shown_video = session.index
+
+    def _show_region(self, session: Session, number: int, region: Region) -> None:
+        """Its outline on the picture where it holds, and its span on the timeline."""
+        chosen = number == session.selected
+        colour = SELECTED if chosen else OTHER
+        height = 1 / len(session.regions)
+        begin, frames = region.first_frame - 0.5, region.last_frame - region.first_frame + 1
+        span = Rectangle((begin, 1 - (number + 1) * height), frames, height)
+        span.set(facecolor=colour, edgecolor=INK, linewidth=0.8)
+        self._drawn.append(self.timeline.add_patch(span))
+        if region.holds_at(session.frame):
+            outline = Polygon(region.polygon, fill=False, edgecolor=colour, linewidth=1.8)
+            self._drawn.append(self.picture.add_patch(outline))
+            x, y = np.mean(region.polygon, axis=0)
+            name = self.picture.text(x, y, str(number + 1), color=colour, fontsize=12, ha="center")
+            self._drawn.append(name)
+
+    def _say_where(self, session: Session) -> None:
+        videos = len(session.videos)
+        name = session.video.name
+        name = name if len(name) <= 50 else f"{name[:30]}\u2026{name[-19:]}"
+        self._name.set_text(f"{name}   (video {session.index + 1} of {videos})")
+        self._progress.set_text(f"{len(session.marked)} of {videos} marked")
+        where = f"frame {session.frame} of 0\u2013{session.count - 1}"
+        self._frame.set_text(f"{where}   {session.frame / session.info.fps:.2f} s")
+
+    def _list_regions(self, session: Session, tool: str) -> None:
+        lines = []
+        for number, region in enumerate(session.regions):
+            mark = "\u25b6" if number == session.selected else "    "
+            span = f"frames {region.first_frame}\u2013{region.last_frame}"
+            lines.append(f"{mark} {number + 1}  {region.label}, {span}")
+        if session.region is None:
+            span = "frames {}\u2013{}".format(*session.next_span)
+            lines.append(f"\u25b6 new {tool}, {span}")
+        chosen = len(lines) - 1 if session.selected is None else session.selected
+        first = max(0, min(chosen - 3, len(lines) - LISTED))
+        self._list.set_text("\n".join(lines[first : first + LISTED]))
+
+    def _name_buttons(self, tool: str, playing: bool) -> None:
+        for key, (words, button) in self._buttons.items():
+            words = f"Tool: {tool}" if key == "m" else words
+            words = "Pause" if key == " " and playing else words
+            button.label.set_text(f"{words}  [{'space' if key == ' ' else key}]")

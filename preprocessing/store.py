@@ -1,0 +1,274 @@
+"""The sample store: what `prepare` leaves on disk and training reads.
+
+A store is a folder:
+    samples.npy   uint8 or float16, first axis = sample, read as a memory map
+    index.csv     one row a sample: sample_id, patient_id, label, file and what the study needs
+    sources.csv   one row a source file: used or left out, why, and what was counted in it
+    recipe.json   parameters, source files with sizes and SHA-256, package versions
+
+It is written source by source under a temporary name and renamed when complete. An interrupted
+one is taken up again after its last complete source.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from preprocessing.errors import InputError
+
+SAMPLES, INDEX, SOURCES, RECIPE = "samples.npy", "index.csv", "sources.csv", "recipe.json"
+_PROGRESS = "progress.json"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, or of the names and contents of a folder's PNG frames, as hex."""
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for frame in sorted(path.glob("*.png")):
+            digest.update(frame.name.encode() + bytes.fromhex(file_sha256(frame)))
+        return digest.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_bytes(path: Path) -> int:
+    """Size of a file, or of a folder's PNG frames together."""
+    if path.is_dir():
+        return sum(frame.stat().st_size for frame in path.glob("*.png"))
+    return path.stat().st_size
+
+
+class Store:
+    """A finished store, opened for reading.
+
+    Attributes:
+        samples: memory-mapped array (n, ...); indexing copies only what is read.
+        index: list of dicts of strings, one for each sample.
+        sources: list of dicts of strings, one for each source file.
+        recipe: what it was made from.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        try:
+            self.recipe = json.loads((folder / RECIPE).read_text())
+            self.index = _read_csv(folder / INDEX)
+            self.sources = _read_csv(folder / SOURCES)
+            self.samples = np.load(folder / SAMPLES, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{folder}: is not a complete sample store ({error}); delete it and prepare again"
+            ) from error
+        if len(self.index) != len(self.samples):
+            raise InputError(
+                f"{folder}: holds {len(self.samples)} samples and {len(self.index)} index rows; "
+                "it was changed by hand: delete it and prepare again"
+            )
+
+    def column(self, name: str) -> np.ndarray:
+        """One column of the index as an array of strings."""
+        return np.array([row[name] for row in self.index])
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of recipe and index: two stores with the same one hold the same samples."""
+        digest = hashlib.sha256()
+        for name in (RECIPE, INDEX):
+            digest.update((self.folder / name).read_bytes())
+        return digest.hexdigest()
+
+    @property
+    def file_hashes(self) -> dict[str, str]:
+        """SHA-256 of each source file by its name."""
+        return {source["file"]: source["sha256"] for source in self.recipe["sources"]}
+
+
+class StoreWriter:
+    """Writes a store source by source.
+
+    Use `add` for samples and `finish_source` after each source file; `close` makes it whole.
+    `done` names the sources that an interrupted earlier writer had finished: skip those.
+
+    Args:
+        folder: where the finished store will stand; an older one there is replaced at the end.
+        recipe: JSON-able, with a list `sources` of dicts naming a `file`. A partial store is taken
+            up if its parameters and its finished sources are unchanged, else thrown away.
+        sample_shape: shape of one sample.
+        dtype: uint8 or float16.
+    """
+
+    def __init__(self, folder: Path, recipe: dict, sample_shape: Sequence[int], dtype=np.uint8):
+        self.folder = folder
+        self.partial = folder.with_name(folder.name + ".partial")
+        self.recipe = json.loads(json.dumps(recipe))  # as it will be read back
+        self.shape, self.dtype = tuple(sample_shape), np.dtype(dtype)
+        self.count = 0
+        self.done: list[str] = []
+        if self._can_resume():
+            self._resume()
+        else:
+            shutil.rmtree(self.partial, ignore_errors=True)
+            self.partial.mkdir(parents=True)
+            _write_text(self.partial / RECIPE, json.dumps(self.recipe, indent=1))
+            (self.partial / SAMPLES).write_bytes(self._header(0))
+        self._samples = (self.partial / SAMPLES).open("ab")
+        self._index = _CsvAppender(self.partial / INDEX)
+        self._sources = _CsvAppender(self.partial / SOURCES)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for file in (self._samples, self._index, self._sources):
+            file.close()
+
+    def add(self, sample: np.ndarray, row: dict) -> None:
+        """Append one sample and its index row (sample_id is filled in)."""
+        if sample.shape != self.shape or sample.dtype != self.dtype:
+            raise ValueError(
+                f"expected {self.dtype} {self.shape}, got {sample.dtype} {sample.shape}"
+            )
+        self._samples.write(np.ascontiguousarray(sample).data)
+        self._index.append({"sample_id": self.count, **row})
+        self.count += 1
+
+    def finish_source(self, summary: dict) -> None:
+        """Commit what was added since the last call; `summary` has `file` and `reason`."""
+        self._sources.append(summary)
+        self.done.append(summary["file"])
+        self._flush()
+        # This small file is the commit: what lies beyond its lengths is cut off on resuming.
+        lengths = {
+            name: (self.partial / name).stat().st_size
+            for name in (SAMPLES, INDEX, SOURCES)
+            if (self.partial / name).exists()
+        }
+        _write_text(self.partial / _PROGRESS, json.dumps({"count": self.count, "bytes": lengths}))
+
+    def close(self) -> Store:
+        """Turn the partial folder into the finished store.
+
+        Raises:
+            InputError: not one usable sample was found.
+        """
+        self.__exit__()
+        if self.count == 0:
+            reasons = "; ".join(
+                f"{s['file']}: {s['reason']}" for s in _read_csv(self.partial / SOURCES)[:3]
+            )
+            shutil.rmtree(self.partial)
+            raise InputError(f"{self.folder}: no source gave a usable sample ({reasons} ...)")
+        with (self.partial / SAMPLES).open("r+b") as samples:
+            samples.write(self._header(self.count))
+        (self.partial / _PROGRESS).unlink()
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        self.partial.rename(self.folder)
+        return Store(self.folder)
+
+    def _flush(self) -> None:
+        for file in (self._samples, self._index, self._sources):
+            file.flush()
+
+    def _header(self, count: int) -> bytes:
+        """The .npy header; NumPy pads it so that the first axis can grow without moving data."""
+        buffer = io.BytesIO()
+        description = np.lib.format.dtype_to_descr(self.dtype)
+        np.lib.format.write_array_header_1_0(
+            buffer, {"descr": description, "fortran_order": False, "shape": (count, *self.shape)}
+        )
+        return buffer.getvalue()
+
+    def _can_resume(self) -> bool:
+        """Whether the partial store's parameters and all its finished sources are still right."""
+        try:
+            earlier = json.loads((self.partial / RECIPE).read_text())
+            json.loads((self.partial / _PROGRESS).read_text())
+        except (OSError, ValueError):
+            return False  # nothing was begun, or nothing was finished
+        done = [row["file"] for row in _read_csv(self.partial / SOURCES)]
+        was = {source["file"]: source for source in earlier["sources"]}
+        now = {source["file"]: source for source in self.recipe["sources"]}
+        same_parameters = {**earlier, "sources": None} == {**self.recipe, "sources": None}
+        return same_parameters and all(now.get(file) == was[file] for file in done if file in was)
+
+    def _resume(self) -> None:
+        progress = json.loads((self.partial / _PROGRESS).read_text())
+        for name in (SAMPLES, INDEX, SOURCES):
+            if name in progress["bytes"]:
+                os.truncate(self.partial / name, progress["bytes"][name])
+            else:
+                (self.partial / name).unlink(missing_ok=True)
+        self.count = progress["count"]
+        self.done = [row["file"] for row in _read_csv(self.partial / SOURCES)]
+        _write_text(self.partial / RECIPE, json.dumps(self.recipe, indent=1))
+
+
+def is_current(folder: Path, recipe: dict) -> bool:
+    """Whether a finished store of exactly this recipe stands in `folder`."""
+    try:
+        return json.loads((folder / RECIPE).read_text()) == json.loads(json.dumps(recipe))
+    except (OSError, ValueError):
+        return False
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Refuse to start what cannot fit.
+
+    Raises:
+        InputError: the disk that will hold `folder` has fewer than `needed` bytes free.
+    """
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise InputError(
+            f"{folder}: the store needs about {needed / 1e9:.2f} GB and the disk has "
+            f"{free / 1e9:.2f} GB free; free some space or choose another --out"
+        )
+
+
+class _CsvAppender:
+    """Appends dict rows to a CSV file; the first row fixes the columns."""
+
+    def __init__(self, path: Path):
+        self._path, self._file, self._writer = path, None, None
+
+    def append(self, row: dict) -> None:
+        if self._writer is None:
+            columns = list(row)
+            is_new = not self._path.exists()
+            if not is_new:
+                with self._path.open(newline="", encoding="utf-8") as file:
+                    columns = next(csv.reader(file))
+            self._file = self._path.open("a", newline="", encoding="utf-8")
+            self._writer = csv.DictWriter(self._file, columns)
+            if is_new:
+                self._writer.writeheader()
+        self._writer.writerow(row)
+
+    def flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

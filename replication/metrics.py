@@ -1,0 +1,159 @@
+"""Binary classification metrics with 95 % intervals over patients, from predictions alone."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, roc_auc_score
+
+from preprocessing.errors import InputError
+
+METRICS = ("accuracy", "sensitivity", "specificity", "precision", "f1", "auroc")
+THRESHOLD = 0.5  # Ours: the paper does not state it; 0.5 is what Keras' accuracy uses
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scores of samples: arrays of one length.
+
+    `labels` are 0 or 1, `scores` are probabilities of class 1 in 0..1, `patients` are names.
+    """
+
+    patients: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+    def by_patient(self) -> "Predictions":
+        """One prediction for each patient and class: the mean score of the samples."""
+        # Ours: the paper reports clips only; the mean is the plainest way to one patient score.
+        keys = [f"{p}\n{label}" for p, label in zip(self.patients, self.labels, strict=True)]
+        _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+        scores = np.bincount(group, self.scores) / np.bincount(group)
+        return Predictions(self.patients[first], self.labels[first], scores)
+
+
+def read_predictions(path: Path, split: str, positive: str) -> Predictions:
+    """The rows of one split of a run's predictions.csv; `positive` names the class scored.
+
+    Raises:
+        InputError: the file is missing or lacks a column.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["split"] == split]
+        return Predictions(
+            np.array([row["patient_id"] for row in rows]),
+            np.array([int(row["label"]) for row in rows]),
+            np.array([float(row[f"score_{positive}"]) for row in rows]),
+        )
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path}: is not a predictions file ({error!r}); evaluate the run again"
+        ) from error
+
+
+def binary_metrics(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """The six metrics of 0/1 labels and scores in 0..1, at a threshold of 0.5.
+
+    A metric whose denominator is empty, and the AUROC of a single class, is NaN.
+    """
+    tn, fp, fn, tp = confusion_matrix(labels, scores >= THRESHOLD, labels=[0, 1]).ravel().tolist()
+    both_classes = 0 < np.sum(labels) < len(labels)
+    return {
+        "accuracy": _ratio(tp + tn, tp + tn + fp + fn),
+        "sensitivity": _ratio(tp, tp + fn),
+        "specificity": _ratio(tn, tn + fp),
+        "precision": _ratio(tp, tp + fp),
+        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+        "auroc": float(roc_auc_score(labels, scores)) if both_classes else float("nan"),
+    }
+
+
+def metrics_with_intervals(predictions: Predictions, seed: int = 0) -> dict[str, dict]:
+    """Each metric's value with its 95 % percentile bootstrap interval over patients.
+
+    Patients are drawn with replacement within each class (clips of one patient are not
+    independent), so that no resample loses a class.
+
+    Returns:
+        {metric: {"value", "low", "high"}} plus "n", "positives" and "patients". With fewer than
+        two patients in a class the bounds are NaN: nothing is known about other patients.
+    """
+
+    def statistic(rows: np.ndarray) -> np.ndarray:
+        values = binary_metrics(predictions.labels[rows], predictions.scores[rows])
+        return np.array([values[m] for m in METRICS])
+
+    value = statistic(np.arange(len(predictions.labels)))
+    low, high = _bootstrap(predictions, statistic, seed)
+    result: dict = {
+        metric: {"value": float(v), "low": float(a), "high": float(b)}
+        for metric, v, a, b in zip(METRICS, value, low, high, strict=True)
+    }
+    result["n"] = len(predictions.labels)
+    result["positives"] = int(predictions.labels.sum())
+    result["patients"] = int(np.unique(predictions.patients).size)
+    return result
+
+
+def auroc_above(
+    predictions: Predictions, floor_values: np.ndarray, seed: int = 0
+) -> dict[str, float]:
+    """By how much the scores' AUROC exceeds that of a floor statistic, over the same patients.
+
+    The floor is judged two-sided, max(AUROC, 1 - AUROC), in each resample: a statistic that is
+    high for the other class is a shortcut too.
+
+    Args:
+        predictions: of the network.
+        floor_values: the statistic of the same samples, in the same order.
+
+    Returns:
+        {"floor", "difference", "low", "high"}; the interval is of the difference.
+    """
+
+    def statistic(rows: np.ndarray) -> np.ndarray:
+        labels = predictions.labels[rows]
+        floor = roc_auc_score(labels, floor_values[rows])
+        floor = max(floor, 1 - floor)
+        return np.array([floor, roc_auc_score(labels, predictions.scores[rows]) - floor])
+
+    if np.unique(predictions.labels).size < 2:
+        raise InputError("a floor needs both classes in the test part; prepare more patients")
+    floor, difference = statistic(np.arange(len(predictions.labels)))
+    low, high = _bootstrap(predictions, statistic, seed)
+    return {
+        "floor": float(floor),
+        "difference": float(difference),
+        "low": float(low[1]),
+        "high": float(high[1]),
+    }
+
+
+def _bootstrap(
+    predictions: Predictions, statistic: Callable[[np.ndarray], np.ndarray], seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """2.5 % and 97.5 % percentiles of a statistic over resampled patients."""
+    by_class = []
+    for label in np.unique(predictions.labels):
+        of_class = np.flatnonzero(predictions.labels == label)
+        names = predictions.patients[of_class]
+        by_class.append([of_class[names == name] for name in np.unique(names)])
+    rng = np.random.default_rng(seed)
+    draws = []
+    for _ in range(RESAMPLES):
+        rows = [
+            groups[i] for groups in by_class for i in rng.integers(len(groups), size=len(groups))
+        ]
+        draws.append(statistic(np.concatenate(rows)))
+    low, high = np.nanpercentile(draws, (2.5, 97.5), axis=0)
+    if min(len(groups) for groups in by_class) < 2:
+        low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
+    return low, high
+
+
+def _ratio(numerator: int, denominator: int) -> float:
+    return numerator / denominator if denominator else float("nan")

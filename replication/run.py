@@ -1,0 +1,313 @@
+"""One recorded training run: seeded, resumable after each epoch, complete or absent.
+
+A run folder `runs/<study>/<experiment>/seed<k>/` holds config.json, environment.json,
+history.csv, predictions.csv, metrics.json, model.keras and figures/. `metrics.json` is written
+last: where it stands, the run is finished.
+"""
+
+import csv
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from preprocessing.errors import InputError
+
+CONFIG, ENVIRONMENT, HISTORY = "config.json", "environment.json", "history.csv"
+PREDICTIONS, METRICS, MODEL, FIGURES = "predictions.csv", "metrics.json", "model.keras", "figures"
+RECORDED_PACKAGES = (
+    "keras",
+    "tensorflow",
+    "numpy",
+    "scipy",
+    "opencv-python-headless",
+    "scikit-learn",
+)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is fitted.
+
+    Attributes:
+        build: makes the uncompiled model; called once seeds and precision are set.
+        optimizer: makes the optimizer.
+        train_data: epoch number to a fresh tf.data.Dataset; the order of an epoch depends on its
+            number alone, so that a resumed run sees what an undisturbed one sees.
+        val_data: what the checkpoint is chosen on.
+        epochs: how many.
+        seed: of weights and everything else random.
+    """
+
+    build: Callable[[], keras.Model]
+    optimizer: Callable[[], keras.Optimizer]
+    train_data: Callable[[int], tf.data.Dataset]
+    val_data: tf.data.Dataset
+    epochs: int
+    seed: int
+    loss: str = "binary_crossentropy"
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        path: `runs/<study>/<experiment>/seed<k>`.
+        config: everything that determines the result, JSON-able.
+
+    Raises:
+        InputError: the folder holds a run of another configuration.
+    """
+
+    def __init__(self, path: Path, config: dict):
+        self.path = path
+        config = json.loads(json.dumps(config))
+        path.mkdir(parents=True, exist_ok=True)
+        earlier = path / CONFIG
+        if earlier.exists():
+            differing = _differing_keys(read_json(earlier), config)
+            if differing:
+                raise InputError(
+                    f"{path}: holds a run with other settings ({'; '.join(differing[:3])}); "
+                    "choose another --out or delete that folder"
+                )
+        else:
+            write_json(earlier, config)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run was evaluated to its end."""
+        return (self.path / METRICS).exists()
+
+    @property
+    def trained(self) -> bool:
+        """Whether training ended and the chosen model was saved."""
+        return (self.path / MODEL).exists()
+
+    def figures(self) -> Path:
+        """The folder for pictures, made on first use."""
+        folder = self.path / FIGURES
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def history(self) -> list[dict[str, float]]:
+        """The finished epochs so far."""
+        if not (self.path / HISTORY).exists():
+            return []
+        with (self.path / HISTORY).open(newline="") as file:
+            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+    def write_predictions(self, rows: list[dict]) -> None:
+        """Write predictions.csv: sample_id, patient_id, split, label, one score per class."""
+        write_csv(self.path / PREDICTIONS, rows)
+
+    def write_metrics(self, metrics: dict) -> None:
+        """Write metrics.json, which marks the run as finished."""
+        write_json(self.path / METRICS, metrics)
+
+
+def fit(run: RunFolder, training: Training, environment: dict) -> None:
+    """Train to the end, or from the last finished epoch on, and save the model of lowest val_loss.
+
+    Each epoch commits by rewriting history.csv after its state (weights and optimizer) is on
+    disk. The states of the last and of the best epoch are kept until model.keras is written.
+
+    Raises:
+        InputError: the loss is no longer finite; the states that were good stay on disk.
+    """
+    keras.utils.set_random_seed(training.seed)
+    write_json(run.path / ENVIRONMENT, environment)
+    model = training.build()
+    # jit_compile stays off on CPU, where XLA's 3D convolutions are about 7 times slower.
+    model.compile(
+        optimizer=training.optimizer(), loss=training.loss, metrics=["accuracy"], jit_compile=False
+    )
+    history = run.history()
+    if history:
+        model.optimizer.build(model.trainable_variables)
+        _load_state(model, _state_path(run, len(history) - 1))
+    for epoch in range(len(history), training.epochs):
+        started = time.perf_counter()
+        logs = model.fit(
+            training.train_data(epoch),
+            validation_data=training.val_data,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            shuffle=False,  # train_data has already ordered the epoch
+            verbose=1 if sys.stdout.isatty() else 2,
+        ).history
+        row = {"epoch": epoch, **{name: values[-1] for name, values in logs.items()}}
+        row["seconds"] = time.perf_counter() - started
+        if not np.isfinite(row["loss"]) or not np.isfinite(row["val_loss"]):
+            raise InputError(
+                f"{run.path}: the loss became {row['loss']} in epoch {epoch}; lower --learning-rate"
+            )
+        _save_state(model, _state_path(run, epoch))
+        history.append(row)
+        write_csv(run.path / HISTORY, history)
+        kept = {_state_path(run, epoch), _state_path(run, best_epoch(history))}
+        for state in run.path.glob("state-*.weights.h5"):
+            if state not in kept:
+                state.unlink()
+    _load_state(model, _state_path(run, best_epoch(history)))
+    save_model(model, run.path / MODEL)
+    for state in run.path.glob("state-*.weights.h5"):
+        state.unlink()
+
+
+def best_epoch(history: Sequence[dict[str, float]]) -> int:
+    """The number of the epoch with the lowest val_loss."""
+    # Paper: section 3.2: the model with the smallest error function is evaluated.
+    return int(np.argmin([row["val_loss"] for row in history]))
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Save a model without its optimizer, whole or not at all."""
+    bare = keras.models.clone_model(model)
+    bare.set_weights(model.get_weights())
+    partial = path.with_name(f".partial.{path.name}")
+    bare.save(partial)
+    partial.replace(path)
+
+
+def load_model(run: RunFolder) -> keras.Model:
+    """The model that a run chose.
+
+    Raises:
+        InputError: there is none, or the file is damaged.
+    """
+    try:
+        return keras.models.load_model(run.path / MODEL, compile=False, safe_mode=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{run.path / MODEL}: cannot be loaded ({error}); train again") from error
+
+
+def set_precision(name: str) -> str:
+    """Set Keras' precision for models built from now on and return the policy's name.
+
+    Args:
+        name: "float32", or "auto": mixed_float16 on a GPU, mixed_bfloat16 on a CPU that
+            multiplies it (AVX512-BF16 or AMX), float32 elsewhere.
+    """
+    policy = "float32"
+    if name == "auto":
+        if tf.config.list_physical_devices("GPU"):
+            policy = "mixed_float16"
+        elif cpu_flags() & {"avx512_bf16", "amx_bf16"}:
+            policy = "mixed_bfloat16"
+    keras.config.set_dtype_policy(policy)
+    return policy
+
+
+def cpu_flags() -> set[str]:
+    """What the CPU says it can do (Linux; elsewhere empty)."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return set(next((line.split(":")[1].split() for line in lines if line.startswith("flags")), []))
+
+
+def describe_environment(store_fingerprint: str, precision: str) -> dict:
+    """What could make a difference elsewhere: versions, hardware, commit, data."""
+    gpus = [tf.config.experimental.get_device_details(d).get("device_name", d.name)
+            for d in tf.config.list_physical_devices("GPU")]  # fmt: skip
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in RECORDED_PACKAGES},
+        "backend": keras.backend.backend(),
+        "cpu": _cpu_model(),
+        "gpus": gpus,
+        "precision": precision,
+        "git_commit": _git_commit(),
+        "store": store_fingerprint,
+    }
+
+
+def read_json(path: Path) -> dict:
+    """A JSON file of a run or store.
+
+    Raises:
+        InputError: missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}); delete its folder and run again"
+        ) from error
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write JSON whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """Write rows with one header, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(path)
+
+
+def _state_path(run: RunFolder, epoch: int) -> Path:
+    return run.path / f"state-{epoch:04d}.weights.h5"
+
+
+def _save_state(model: keras.Model, path: Path) -> None:
+    partial = path.with_name(f".partial.{path.name}")
+    model.save_weights(partial, overwrite=True)  # holds the optimizer's variables too
+    partial.replace(path)
+
+
+def _load_state(model: keras.Model, path: Path) -> None:
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError) as error:
+        folder = path.parent
+        raise InputError(
+            f"{path}: cannot be loaded ({error}); delete {folder} to start over"
+        ) from error
+
+
+def _differing_keys(earlier: dict, now: dict) -> list[str]:
+    keys = sorted(earlier.keys() | now.keys())
+    return [
+        f"{k}={earlier.get(k)!r}, now {now.get(k)!r}" for k in keys if earlier.get(k) != now.get(k)
+    ]
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _git_commit() -> str:
+    """The commit of the code that runs, or "unknown" for an installed package without git."""
+    here = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return described.stdout.strip()

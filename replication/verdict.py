@@ -1,0 +1,125 @@
+"""The paper's printed number beside ours, and what that allows to say."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+AGREES, LOWER, HIGHER = "agrees", "lower", "higher"
+INCONCLUSIVE, NOT_COMPARABLE = "inconclusive", "not comparable"
+
+# Ours: an interval wider than +-0.05 that holds the printed value says little either way.
+CONCLUSIVE_HALF_WIDTH = 0.05
+
+
+@dataclass(frozen=True)
+class Reported:
+    """One printed number: a row of `replication/reported/<paper>.csv`."""
+
+    paper: str
+    table: str
+    row: str
+    dataset: str
+    metric: str
+    value: float
+    decimals: int
+    n: int | None
+    positive_class: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A printed number beside ours. `ours`, `low` and `high` are NaN where there is no number."""
+
+    reported: Reported
+    ours: float
+    low: float
+    high: float
+    n: int
+    seeds: int
+    verdict: str
+    reason: str
+
+
+def load_reported(paper: str) -> list[Reported]:
+    """Every number the paper prints in its tables."""
+    table = files("replication") / "reported" / f"{paper}.csv"
+    with table.open(newline="", encoding="utf-8") as file:
+        return [
+            Reported(
+                r["paper"], r["table"], r["row"], r["dataset"], r["metric"], float(r["value"]),
+                int(r["decimals"]), int(r["n"]) if r["n"] else None, r["positive_class"],
+            )
+            for r in csv.DictReader(file)
+        ]  # fmt: skip
+
+
+def judge(
+    reported: Reported,
+    ours: float,
+    low: float,
+    high: float,
+    n: int,
+    seeds: int,
+    not_comparable: Sequence[str] = (),
+) -> Verdict:
+    """Say whether our interval agrees with the printed value.
+
+    Args:
+        reported: the printed number.
+        ours, low, high: our value and its 95 % interval.
+        n: test samples behind it.
+        seeds: how many runs it is the mean of.
+        not_comparable: reasons that forbid a comparison, most important first.
+    """
+    if not_comparable:
+        verdict, reason = NOT_COMPARABLE, "; ".join(not_comparable)
+    elif not low <= high:  # NaN bounds compare false
+        verdict, reason = INCONCLUSIVE, "too few patients for an interval"
+    elif high < reported.value:
+        verdict, reason = LOWER, "our interval lies below the printed value"
+    elif low > reported.value:
+        verdict, reason = HIGHER, "our interval lies above the printed value"
+    elif (high - low) / 2 > CONCLUSIVE_HALF_WIDTH:
+        width = f"+-{(high - low) / 2:.2f}"
+        verdict, reason = (
+            INCONCLUSIVE,
+            f"the printed value lies in our interval, but that is {width}",
+        )
+    else:
+        verdict, reason = AGREES, "the printed value lies in our interval"
+    return Verdict(reported, ours, low, high, n, seeds, verdict, reason)
+
+
+def as_rows(verdicts: Sequence[Verdict]) -> list[dict]:
+    """Verdicts as plain dicts for CSV files and tables."""
+    return [
+        {
+            "table": v.reported.table,
+            "row": v.reported.row,
+            "dataset": v.reported.dataset,
+            "metric": v.reported.metric,
+            "paper": f"{v.reported.value:.{v.reported.decimals}f}",
+            "ours": f"{v.ours:.4f}",
+            "low": f"{v.low:.4f}",
+            "high": f"{v.high:.4f}",
+            "n": v.n,
+            "seeds": v.seeds,
+            "verdict": v.verdict,
+            "reason": v.reason,
+        }
+        for v in verdicts
+    ]
+
+
+def format_table(rows: Sequence[dict]) -> str:
+    """Rows of equal keys as a plain aligned text table."""
+    if not rows:
+        return "(nothing to compare)"
+    columns = list(rows[0])
+    lines = [columns, *([str(row[c]) for c in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    padded = [
+        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines
+    ]
+    return "\n".join([padded[0], "-" * len(padded[0]), *padded[1:]])

@@ -1,0 +1,24 @@
+"""Run the tests: `python3 scripts/test.py [--slow] [pytest arguments]`.
+
+Makes .venv and installs what is needed on the first call. Needs Python 3.11 to 3.13, no more.
+"""
+
+import subprocess
+import sys
+
+from environment import ROOT, enter
+
+
+def main() -> int:
+    """Install with the test extra, then run ruff and pytest; the exit status is theirs."""
+    enter(("test",))
+    arguments = sys.argv[1:]
+    selection = [] if "--slow" in arguments else ["-m", "not slow"]
+    arguments = [a for a in arguments if a != "--slow"]
+    lint = subprocess.run([sys.executable, "-m", "ruff", "check", "--quiet", str(ROOT)]).returncode
+    tests = [sys.executable, "-m", "pytest", *selection, *arguments]
+    return subprocess.run(tests, cwd=ROOT).returncode or lint
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
