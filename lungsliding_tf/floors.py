@@ -26,8 +26,16 @@ def persistence_ratio(clip: np.ndarray) -> float:
     About 1 where frames flicker around a lasting pattern (barcode), larger where the pattern
     moves on (seashore). 1 for a frozen clip.
     """
-    slow, fast = persistence(clip), frame_difference(clip)
-    return slow / fast if fast > 0 else 1.0
+    return _ratio(persistence(clip), frame_difference(clip))
+
+
+def short_persistence_ratio(clip: np.ndarray) -> float:
+    """Mean absolute 2-frame difference over the 1-frame difference; 1 for a frozen clip.
+
+    Tells flicker, which is new in every frame, from motion, which adds up. On phantoms with the
+    counterfactual twin it knows more than the 10-frame ratio: quote both.
+    """
+    return _ratio(lagged_difference(clip, 2), frame_difference(clip))
 
 
 def temporal_deviation(clip: np.ndarray) -> float:
@@ -73,7 +81,8 @@ def clip_features(clip: np.ndarray) -> dict[str, float]:
     motion = {
         "frame_difference": fast,
         "persistence": slow,
-        "persistence_ratio": slow / fast if fast > 0 else 1.0,
+        "persistence_ratio": _ratio(slow, fast),
+        "short_persistence_ratio": _ratio(lagged_difference(clip, 2), fast),
         "temporal_deviation": temporal_deviation(clip),
     }
     frame = frame_features(clip[len(clip) // 2])
@@ -115,6 +124,10 @@ def floor_auroc(values: np.ndarray, labels: np.ndarray) -> float:
         raise ValueError("an AUROC needs both classes; only one is among the labels")
     auroc = roc_auc_score(labels, np.asarray(values, float))
     return float(max(auroc, 1 - auroc))
+
+
+def _ratio(slow: float, fast: float) -> float:
+    return slow / fast if fast > 0 else 1.0
 
 
 def _check(clip: np.ndarray, frames: int) -> None:

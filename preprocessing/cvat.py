@@ -82,8 +82,8 @@ def _layers(document: object, path: Path, labels: set[str]) -> list[_Layer]:
             for track in job.get("tracks", []):
                 seen.add(track["label"])
                 if track["label"] in labels and track["shapes"]:
-                    # Ours: a tracked polygon holds from key frame to key frame; CVAT moves it
-                    # evenly between them, which the hull of the run covers.
+                    # Ours: a tracked polygon holds from key frame to key frame, as shapes do;
+                    # CVAT itself moves it evenly between them.
                     layer = _Layer(holds_before_first=False)
                     for shape in track["shapes"]:
                         _add(layer, shape, path)

@@ -41,7 +41,7 @@ class Marker:
     ):
         self.session = Session(videos, roi_dir)
         self.tool = "polygon"
-        self.message, self.failed = self.session.skipped, bool(self.session.skipped)
+        self.message, self.failed = self._greeting(), bool(self.session.skipped)
         self._on_finish = on_finish
         self._selector: CornerSelector | RectangleSelector | None = None
         self._selector_for = None  # what the selector was made for
@@ -103,7 +103,7 @@ class Marker:
         """Let go of the selected region (or of the corners drawn) and draw a new one."""
         self.session.select(None)
         self._selector_for = None  # a fresh selector, without corners
-        return f"Draw a {self.tool} over the pleura and the lung between two ribs."
+        return self._greeting()
 
     def undo(self) -> None:
         """Take back the last corner while drawing, else the last change."""
@@ -123,7 +123,7 @@ class Marker:
     def go_to_video(self, step: int) -> str:
         self._keep_drawing()
         self.session.go_to_video(step)
-        return self.session.skipped
+        return self._greeting()
 
     def copy_to_next(self) -> str:
         self._keep_drawing()
@@ -232,6 +232,15 @@ class Marker:
     def _step(self, frames: int) -> None:
         self.session.go_to_frame(self.session.frame + frames)
         self.refresh()
+
+    def _greeting(self) -> str:
+        """What to do in this video, or why others were skipped."""
+        if self.session.skipped:
+            return self.session.skipped
+        if self.session.region is None:
+            return f"Draw a {self.tool} over the pleura and the lung between two ribs."
+        all_marked = len(self.session.marked) == len(self.session.videos)
+        return "All videos are marked." if all_marked else ""
 
     def _select_next(self) -> None:
         """Select the next region and go to a frame where it holds."""

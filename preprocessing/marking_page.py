@@ -12,7 +12,7 @@ SCRIPT = """
 (function () {
     const style = document.createElement('style');
     style.textContent =
-        '.mpl-toolbar {display: none} body {overflow: hidden; user-select: none}';
+        '.mpl-toolbar {display: none} body {user-select: none}';
     document.head.appendChild(style);
 
     const scrolling = [' ', 'ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown', 'Home', 'End',
@@ -32,8 +32,8 @@ SCRIPT = """
     mpl.figure = function (...given) {
         Figure.apply(this, given);
         const fill = () => {
-            this.canvas_div.style.width = Math.max(innerWidth - 24, 900) + 'px';
-            this.canvas_div.style.height = Math.max(innerHeight - 62, 480) + 'px';
+            this.canvas_div.style.width = Math.max(innerWidth - 44, 800) + 'px';
+            this.canvas_div.style.height = Math.max(innerHeight - 62, 420) + 'px';
         };
         this.ws.addEventListener('open', () => setTimeout(fill, 300));
         addEventListener('resize', fill);

@@ -23,8 +23,8 @@ SMALLEST_AREA = 25.0
 class FrameReader:
     """Gray frames of one video by index; at most `CACHED_FRAMES` are held.
 
-    Frames are decoded forward from the start: exact for every codec, while seeking is not, and
-    for clips of some hundred frames a step back beyond the cache takes about 0.2 s.
+    Frames are decoded forward from the start, which is exact whatever the codec; for clips of some
+    hundred frames a step back beyond the cache takes about 0.2 s.
 
     Raises:
         InputError: as `read_frames`; the whole video is decoded once to count its frames.

@@ -13,6 +13,7 @@ from preprocessing.roi import Region
 
 SELECTED, OTHER, DRAWN = "#ffd400", "#35c4f0", "#ff7a45"
 PANEL, INK, ERROR = "#f4f5f6", "#20262c", "#b3261e"
+FIGURE_SIZE = (11.8, 6.3)  # inches; words grow and shrink with the window
 LISTED = 9  # regions listed at once
 NEVER = "not-applicable"  # a modifier key that no keyboard has
 
@@ -78,7 +79,7 @@ class View:
         actions: dict[str, tuple[str, Callable[[], None]]],
         on_slider: Callable[[float], None],
     ):
-        self.figure = plt.figure(figsize=(11.8, 6.3), dpi=100, facecolor=PANEL)
+        self.figure = plt.figure(figsize=FIGURE_SIZE, dpi=100, facecolor=PANEL)
         self.canvas = self.figure.canvas
         self._drawn: list = []  # artists that change whenever something is shown
         self._shown_video: int | None = None
@@ -86,6 +87,9 @@ class View:
         self._lay_out(on_slider)
         self._add_words()
         self._add_buttons(actions)
+        labels = [button.label for _, button in self._buttons.values()]
+        self._font_sizes = {text: text.get_fontsize() for text in [*self.figure.texts, *labels]}
+        self.canvas.mpl_connect("resize_event", self._fit_words)
 
     def _lay_out(self, on_slider) -> None:
         figure = self.figure
@@ -123,9 +127,7 @@ class View:
             button.on_clicked(lambda event, action=action: action())
             self._buttons[key] = (words, button)
 
-    def show(
-        self, session: Session, tool: str, playing: bool, message: str, failed: bool
-    ) -> None:
+    def show(self, session: Session, tool: str, playing: bool, message: str, failed: bool) -> None:
         """Show the session's video, frame and regions, and what the tool has to say."""
         if self._shown_video != session.index:
             self._show_new_video(session)
@@ -179,6 +181,12 @@ class View:
             x, y = np.mean(region.polygon, axis=0)
             name = self.picture.text(x, y, str(number + 1), color=colour, fontsize=12, ha="center")
             self._drawn.append(name)
+
+    def _fit_words(self, event) -> None:
+        width, height = self.figure.get_size_inches()
+        scale = min(width / FIGURE_SIZE[0], height / FIGURE_SIZE[1], 1.6)
+        for text, size in self._font_sizes.items():
+            text.set_fontsize(size * scale)
 
     def _say_where(self, session: Session) -> None:
         videos = len(session.videos)

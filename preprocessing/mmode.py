@@ -83,23 +83,3 @@ def read_mmode(
             number = regions.index(region)
             for x, top, bottom in places[number]:
                 yield clip, number, cut_mmode(clip, x, top, bottom, height)
-
-
-def vote(
-    scores: np.ndarray, groups: np.ndarray, rule: str = "mean"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Combine the scores of the columns of each window.
-
-    Args:
-        scores: probabilities (n,).
-        groups: window of each score.
-        rule: "mean" of the scores, or "majority": the share of columns at 0.5 or above.
-
-    Returns:
-        The windows' names, sorted, and one score for each.
-    """
-    if rule not in ("mean", "majority"):
-        raise ValueError(f"rule must be mean or majority, not {rule}")
-    names, group = np.unique(groups, return_inverse=True)
-    values = scores if rule == "mean" else (scores >= 0.5).astype(float)
-    return names, np.bincount(group, values) / np.bincount(group)

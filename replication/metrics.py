@@ -19,20 +19,35 @@ RESAMPLES = 1000
 class Predictions:
     """Scores of samples: arrays of one length.
 
-    `labels` are 0 or 1, `scores` are probabilities of class 1 in 0..1, `patients` are names.
+    `units` are what a sample's score counts for: itself, or the M-mode window it is a column of.
+    `labels` are 0 or 1, `scores` are probabilities of class 1 in 0..1.
     """
 
+    units: np.ndarray
     patients: np.ndarray
     labels: np.ndarray
     scores: np.ndarray
 
+    def by_unit(self, vote: str = "mean") -> "Predictions":
+        """One prediction for each unit: the mean score, or by "majority" the share above 0.5."""
+        if vote not in ("mean", "majority"):
+            raise ValueError(f"vote must be mean or majority, not {vote}")
+        scores = self.scores if vote == "mean" else (self.scores >= THRESHOLD).astype(float)
+        return self._grouped(self.units, scores)
+
     def by_patient(self) -> "Predictions":
         """One prediction for each patient and class: the mean score of the samples."""
         # Ours: the paper reports clips only; the mean is the plainest way to one patient score.
-        keys = [f"{p}\n{label}" for p, label in zip(self.patients, self.labels, strict=True)]
+        return self._grouped(self.patients, self.scores)
+
+    def _grouped(self, names: np.ndarray, scores: np.ndarray) -> "Predictions":
+        """Mean scores over equal name and label; the order of first appearance is kept."""
+        keys = [f"{name}\n{label}" for name, label in zip(names, self.labels, strict=True)]
         _, first, group = np.unique(keys, return_index=True, return_inverse=True)
-        scores = np.bincount(group, self.scores) / np.bincount(group)
-        return Predictions(self.patients[first], self.labels[first], scores)
+        means = np.bincount(group, scores) / np.bincount(group)
+        order = np.argsort(first)
+        kept = first[order]
+        return Predictions(self.units[kept], self.patients[kept], self.labels[kept], means[order])
 
 
 def read_predictions(path: Path, split: str, positive: str) -> Predictions:
@@ -45,6 +60,7 @@ def read_predictions(path: Path, split: str, positive: str) -> Predictions:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["split"] == split]
         return Predictions(
+            np.array([row["unit"] for row in rows]),
             np.array([row["patient_id"] for row in rows]),
             np.array([int(row["label"]) for row in rows]),
             np.array([float(row[f"score_{positive}"]) for row in rows]),
@@ -53,6 +69,24 @@ def read_predictions(path: Path, split: str, positive: str) -> Predictions:
         raise InputError(
             f"{path}: is not a predictions file ({error!r}); evaluate the run again"
         ) from error
+
+
+def evaluate_predictions(path: Path, positive: str, vote: str = "mean") -> dict[str, dict]:
+    """All metrics of a run from its predictions.csv alone.
+
+    Returns:
+        {split: {"clip": metrics, "patient": metrics}} for each of val and test that has samples;
+        see `metrics_with_intervals`.
+    """
+    result = {}
+    for split in ("val", "test"):
+        predictions = read_predictions(path, split, positive)
+        if len(predictions.labels):  # the published protocol of one paper has no validation part
+            result[split] = {
+                "clip": metrics_with_intervals(predictions.by_unit(vote)),
+                "patient": metrics_with_intervals(predictions.by_patient()),
+            }
+    return result
 
 
 def binary_metrics(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:

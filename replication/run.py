@@ -21,9 +21,19 @@ import numpy as np
 import tensorflow as tf
 
 from preprocessing.errors import InputError
+from replication.records import (
+    CONFIG,
+    ENVIRONMENT,
+    FIGURES,
+    HISTORY,
+    METRICS,
+    MODEL,
+    PREDICTIONS,
+    read_json,
+    write_csv,
+    write_json,
+)
 
-CONFIG, ENVIRONMENT, HISTORY = "config.json", "environment.json", "history.csv"
-PREDICTIONS, METRICS, MODEL, FIGURES = "predictions.csv", "metrics.json", "model.keras", "figures"
 RECORDED_PACKAGES = (
     "keras",
     "tensorflow",
@@ -232,37 +242,6 @@ def describe_environment(store_fingerprint: str, precision: str) -> dict:
         "git_commit": _git_commit(),
         "store": store_fingerprint,
     }
-
-
-def read_json(path: Path) -> dict:
-    """A JSON file of a run or store.
-
-    Raises:
-        InputError: missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: cannot be read ({error}); delete its folder and run again"
-        ) from error
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write JSON whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    temporary.replace(path)
-
-
-def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write rows with one header, whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    temporary.replace(path)
 
 
 def _state_path(run: RunFolder, epoch: int) -> Path:

@@ -1,9 +1,16 @@
 """The paper's printed number beside ours, and what that allows to say."""
 
 import csv
+import functools
+import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
+from pathlib import Path
+from statistics import mean
+
+from replication.metrics import evaluate_predictions
+from replication.records import CONFIG, METRICS, PREDICTIONS, read_json
 
 AGREES, LOWER, HIGHER = "agrees", "lower", "higher"
 INCONCLUSIVE, NOT_COMPARABLE = "inconclusive", "not comparable"
@@ -89,6 +96,88 @@ def judge(
     else:
         verdict, reason = AGREES, "the printed value lies in our interval"
     return Verdict(reported, ours, low, high, n, seeds, verdict, reason)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The finished runs (one for each seed) of one experiment folder.
+
+    `row` and `dataset` name the line of the paper's tables that it replicates.
+    """
+
+    name: str
+    row: str
+    dataset: str
+    results: tuple[dict, ...]
+
+    @property
+    def seeds(self) -> int:
+        """How many runs there are."""
+        return len(self.results)
+
+    @property
+    def leaky(self) -> bool:
+        """Whether any run was tested on what it had seen in training."""
+        return any(result["leaky"] for result in self.results)
+
+    @property
+    def not_comparable(self) -> tuple[str, ...]:
+        """Every reason that any run gives against a comparison."""
+        return tuple(dict.fromkeys(r for result in self.results for r in result["not_comparable"]))
+
+    def has(self, key: str) -> bool:
+        """Whether every run's metrics have an entry under `key` that is not empty."""
+        return all(result.get(key) for result in self.results)
+
+    def mean(self, *keys: str) -> float:
+        """Mean over the runs of the number at a path of keys in metrics.json."""
+        return mean(functools.reduce(operator.getitem, keys, result) for result in self.results)
+
+
+def load_runs(study: Path) -> list[Experiment]:
+    """The finished experiments below `runs/<study>`, their metrics recomputed from predictions.
+
+    Raises:
+        InputError: a run's files are damaged.
+    """
+    experiments = []
+    for folder in sorted(p for p in study.glob("*") if p.is_dir()):
+        finished = sorted(p.parent for p in folder.glob(f"seed*/{METRICS}"))
+        if not finished:
+            continue
+        config = read_json(finished[0] / CONFIG)
+        results = []
+        for run in finished:
+            recomputed = evaluate_predictions(
+                run / PREDICTIONS, config["positive"], config.get("vote", "mean")
+            )
+            results.append(read_json(run / METRICS) | recomputed)
+        experiments.append(
+            Experiment(folder.name, config["paper_row"], config["paper_dataset"], tuple(results))
+        )
+    return experiments
+
+
+def judge_runs(paper: str, experiments: Sequence[Experiment]) -> list[Verdict]:
+    """Judge every printed number that an experiment speaks to.
+
+    Our number is the mean over the seeds, and so are the bounds of its interval: Ours: the seeds
+    share patients, so several are no more certain about other patients than one.
+    """
+    verdicts = []
+    for reported in load_reported(paper):
+        for e in experiments:
+            if (e.row, e.dataset) != (reported.row, reported.dataset):
+                continue
+            ours, low, high = (
+                e.mean("test", "clip", reported.metric, k) for k in ("value", "low", "high")
+            )
+            n = round(e.mean("test", "clip", "n"))
+            judged = judge(reported, ours, low, high, n, e.seeds, e.not_comparable)
+            if e.leaky:
+                judged = replace(judged, verdict=f"LEAKY: {judged.verdict}")
+            verdicts.append(judged)
+    return verdicts
 
 
 def as_rows(verdicts: Sequence[Verdict]) -> list[dict]:

@@ -1,6 +1,6 @@
 """Make a lung ultrasound phantom data set: videos, marked regions, labels and known motion.
 
-    python scripts/make_phantom.py --out data/phantom --present 28 --absent 20 --seed 0
+python scripts/make_phantom.py --out data/phantom --present 28 --absent 20 --seed 0
 """
 
 import sys

@@ -102,7 +102,7 @@ def _open_source(config: KolarikConfig, cell: str, labelled: LabelledVideo) -> S
     """
     try:
         info = video.probe(labelled.path)
-        regions = _find_regions(config, info)
+        regions = find_regions(config, info)
         if not regions:
             return Source(labelled, info, [], [], "unmarked: mark it with scripts/mark_roi.py")
         grids = [] if cell == MMODE_CELL else _tile_grids(config, info, regions, TILE_SETS[cell])
@@ -113,7 +113,7 @@ def _open_source(config: KolarikConfig, cell: str, labelled: LabelledVideo) -> S
     return Source(labelled, info, regions, grids)
 
 
-def _find_regions(config: KolarikConfig, info: VideoInfo) -> list[Region]:
+def find_regions(config: KolarikConfig, info: VideoInfo) -> list[Region]:
     """The whole picture, the marked regions, or else CVAT polygons that lie beside the video."""
     if config.region == "whole":
         return [clips.whole_picture(info)]

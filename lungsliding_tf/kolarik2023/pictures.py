@@ -7,6 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
+from lungsliding_tf import floors
 from lungsliding_tf.labels import LABEL_NAMES
 from preprocessing import mmode, video
 from preprocessing.roi import Region
@@ -80,6 +81,22 @@ def save_mmode_picture(path: Path, info: VideoInfo, region: Region, title: str) 
     figure.suptitle(title, fontsize=10)
     figure.tight_layout()
     _save(figure, path)
+
+
+def clearest_video(store: Store, name: str) -> str | None:
+    """The source file whose tiles tell its class most plainly; None if the class has none.
+
+    By the ratio of 10-frame to 1-frame difference: highest where sliding is present, lowest
+    where it is absent. For illustration only: nothing is trained or judged on the choice.
+    """
+    of_class = np.flatnonzero(store.column("class") == name)
+    if of_class.size == 0:
+        return None
+    files = store.column("file")[of_class]
+    ratio = np.array([floors.persistence_ratio(store.samples[row]) for row in of_class])
+    names = np.unique(files)
+    means = [ratio[files == file].mean() for file in names]
+    return str(names[np.argmax(means) if name == "present" else np.argmin(means)])
 
 
 def _save(figure: Figure, path: Path) -> None:

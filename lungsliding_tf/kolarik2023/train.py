@@ -13,17 +13,19 @@ from sklearn.preprocessing import StandardScaler
 from lungsliding_tf import floors
 from lungsliding_tf.kolarik2023.config import MMODE_CELL, KolarikConfig
 from lungsliding_tf.kolarik2023.control import tissue_free_statistics
-from lungsliding_tf.kolarik2023.data import prepare_all, store_name
+from lungsliding_tf.kolarik2023.data import find_regions, prepare_all, store_name
 from lungsliding_tf.kolarik2023.explain import save_saliency
 from lungsliding_tf.kolarik2023.mmode_resnet import build_mmode_resnet18
+from lungsliding_tf.kolarik2023.pictures import clearest_video, save_mmode_picture
 from lungsliding_tf.kolarik2023.resnet3d import build_resnet3d
 from lungsliding_tf.labels import ABSENT, PRESENT
-from preprocessing import mmode, splits
+from preprocessing import splits, video
 from preprocessing.errors import InputError
 from preprocessing.store import Store
 from replication import metrics, run, verdict
 from replication.batches import make_dataset
 from replication.metrics import Predictions
+from replication.records import PREDICTIONS, write_csv
 from replication.run import RunFolder, Training
 
 STUDY = "kolarik2023"
@@ -31,7 +33,7 @@ PAPER_VIDEOS = {PRESENT: 28, ABSENT: 20}  # Paper: section 3.1
 
 # What of the configuration determines a run's result; paths and which cells are run do not.
 RESULT_SETTINGS = (
-    "region", "stretch", "max_tiles", "mmode_columns", "mmode_vote", "protocol", "test_fraction",
+    "region", "stretch", "max_tiles", "mmode_columns", "protocol", "test_fraction",
     "val_fraction", "batch_size", "epochs", "learning_rate", "batch_norm_momentum", "precision",
     "smooth_samples", "shuffle_labels", "control_frozen",
 )  # fmt: skip
@@ -69,7 +71,6 @@ def run_study(config: KolarikConfig, say: Callable[[str], None]) -> list[verdict
     if config.stop_after == "prepare":
         return []
     precision = run.set_precision(config.precision)
-    finished: dict[tuple[str, int | None], list[dict]] = {}
     for cell, depth in config.experiments:
         for seed in range(config.seeds):
             folder = _run_folder(config, stores[cell], cell, depth, seed)
@@ -77,16 +78,18 @@ def run_study(config: KolarikConfig, say: Callable[[str], None]) -> list[verdict
             if not folder.trained:
                 say(f"{folder.path}: {_describe_split(samples)}")
                 _train(config, folder, samples, cell, depth, seed, precision)
-            if config.stop_after == "train":
-                continue
-            if not folder.finished:
+            if config.stop_after == "evaluate" and not folder.finished:
                 _evaluate(config, folder, samples, cell)
-            finished.setdefault((cell, depth), []).append(run.read_json(folder.path / run.METRICS))
     if config.stop_after == "train":
         return []
-    for (cell, depth), results in finished.items():
-        say(_summary(experiment_name(config, cell, depth), results))
-    return write_verdicts(config, stores, finished)
+    _save_mmode_pictures(config, stores)
+    runs = verdict.load_runs(config.out / "runs" / STUDY)
+    for experiment in runs:
+        say(_summary(experiment))
+    verdicts = verdict.judge_runs(STUDY, runs)
+    if verdicts:
+        write_csv(config.out / f"verdict-{STUDY}.csv", verdict.as_rows(verdicts))
+    return verdicts
 
 
 def experiment_name(config: KolarikConfig, cell: str, depth: int | None) -> str:
@@ -126,36 +129,13 @@ def split_samples(config: KolarikConfig, store: Store, seed: int) -> Samples:
     return Samples(store, rows, patients, labels, parts, leaky, found.near_duplicates)
 
 
-def write_verdicts(
-    config: KolarikConfig, stores: dict[str, Store], finished: dict
-) -> list[verdict.Verdict]:
-    """Judge every printed number that a finished experiment speaks to; save them as CSV."""
-    verdicts = []
-    for reported in verdict.load_reported(STUDY):
-        depth = None if reported.dataset == MMODE_CELL else int(reported.row.split("-")[-1])
-        results = finished.get((reported.dataset, depth))
-        if not results:
-            continue
-        test = [r["test"]["clip"] for r in results]
-        value, low, high = (
-            float(np.mean([t[reported.metric][k] for t in test])) for k in ("value", "low", "high")
-        )
-        reasons = _why_not_comparable(config, stores[reported.dataset])
-        n = round(float(np.mean([t["n"] for t in test])))
-        verdicts.append(verdict.judge(reported, value, low, high, n, len(test), reasons))
-    rows = verdict.as_rows(verdicts)
-    if rows:
-        if any(r["leaky"] for results in finished.values() for r in results):
-            rows = [{**row, "verdict": f"LEAKY: {row['verdict']}"} for row in rows]
-        run.write_csv(config.out / f"verdict-{STUDY}.csv", rows)
-    return verdicts
-
-
 def _run_folder(
     config: KolarikConfig, store: Store, cell: str, depth: int | None, seed: int
 ) -> RunFolder:
     settings = {name: getattr(config, name) for name in RESULT_SETTINGS}
-    settings |= {"study": STUDY, "cell": cell, "depth": depth, "seed": seed}
+    settings |= {"study": STUDY, "seed": seed, "vote": config.mmode_vote, "positive": "present"}
+    settings["paper_row"] = "Resnet-18" if depth is None else f"Resnet3D-{depth}"
+    settings["paper_dataset"] = cell
     settings["store"] = store.fingerprint
     name = experiment_name(config, cell, depth)
     return RunFolder(config.out / "runs" / STUDY / name / f"seed{seed}", settings)
@@ -200,42 +180,47 @@ def _train(
 def _evaluate(config: KolarikConfig, folder: RunFolder, samples: Samples, cell: str) -> None:
     """Score val and test, write predictions, pictures and, last, the metrics."""
     model = run.load_model(folder)
-    channels = model.input_shape[-1]
     scored = np.flatnonzero(samples.parts != splits.TRAIN)
-    scores = model.predict(_batches(config, samples, scored, channels), verbose=0)[:, 0]
+    batches = _batches(config, samples, scored, channels=model.input_shape[-1])
+    scores = model.predict(batches, verbose=0)[:, 0]
     folder.write_predictions(
         [
-            {
-                "sample_id": int(samples.rows[i]),
-                "patient_id": samples.patients[i],
-                "split": samples.parts[i],
-                "label": int(samples.labels[i]),
-                "score_absent": f"{1 - score:.6f}",
-                "score_present": f"{score:.6f}",
-            }
-            for i, score in zip(scored, scores, strict=True)
+            _prediction_row(samples, position, float(score))
+            for position, score in zip(scored, scores, strict=True)
         ]
     )
-    result = {"leaky": samples.leaky, "near_duplicates": samples.near_duplicates}
-    for part in (splits.VAL, splits.TEST):
-        predictions = metrics.read_predictions(folder.path / run.PREDICTIONS, part, "present")
-        if len(predictions.labels) == 0:
-            continue  # the published protocol has no validation part
-        if cell == MMODE_CELL:
-            predictions = _vote(config, samples, samples.of(part), predictions)
-        result[part] = {
-            "clip": metrics.metrics_with_intervals(predictions),
-            "patient": metrics.metrics_with_intervals(predictions.by_patient()),
-        }
-        if part == splits.TEST and cell != MMODE_CELL:
-            result["floors"] = _floors(samples, samples.of(part), predictions)
-    if config.control_frozen:
-        result["control_floors"] = _control_floors(samples)
+    predictions_file = folder.path / PREDICTIONS
+    result = metrics.evaluate_predictions(predictions_file, "present", config.mmode_vote) | {
+        "leaky": samples.leaky,
+        "near_duplicates": samples.near_duplicates,
+        "not_comparable": _why_not_comparable(config, samples.store),
+    }
     if cell != MMODE_CELL:
+        test = metrics.read_predictions(predictions_file, splits.TEST, "present")
+        result["floors"] = _floors(samples, samples.of(splits.TEST), test)
         clips = [samples.store.samples[row] for row in samples.rows[scored]]
         labels = samples.labels[scored]
         save_saliency(folder.figures(), model, clips, scores, labels, config.smooth_samples)
+    if config.control_frozen:
+        result["control_floors"] = _control_floors(samples)
     folder.write_metrics(result)
+
+
+def _prediction_row(samples: Samples, position: int, score: float) -> dict:
+    """A row of predictions.csv. An M-mode column counts for its window, a tile for itself."""
+    row = samples.rows[position]
+    entry = samples.store.index[row]
+    is_column = samples.store.recipe["cell"] == MMODE_CELL
+    window = f"{entry['file']}/{entry['clip']}/{entry['region']}"
+    return {
+        "sample_id": int(row),
+        "unit": window if is_column else str(row),
+        "patient_id": samples.patients[position],
+        "split": samples.parts[position],
+        "label": int(samples.labels[position]),
+        "score_absent": f"{1 - score:.6f}",
+        "score_present": f"{score:.6f}",
+    }
 
 
 def _batches(config: KolarikConfig, samples: Samples, positions: np.ndarray, channels: int):
@@ -246,17 +231,6 @@ def _batches(config: KolarikConfig, samples: Samples, positions: np.ndarray, cha
         config.batch_size,
         channels,
     )
-
-
-def _vote(
-    config: KolarikConfig, samples: Samples, positions: np.ndarray, predictions: Predictions
-) -> Predictions:
-    """One prediction for each M-mode window from those of its columns."""
-    index = [samples.store.index[samples.rows[i]] for i in positions]
-    windows = np.array([f"{r['file']}/{r['clip']}/{r['region']}" for r in index])
-    names, scores = mmode.vote(predictions.scores, windows, config.mmode_vote)
-    first = [int(np.argmax(windows == name)) for name in names]
-    return Predictions(predictions.patients[first], predictions.labels[first], scores)
 
 
 def _floors(samples: Samples, positions: np.ndarray, predictions: Predictions) -> dict:
@@ -325,6 +299,20 @@ def _videos_by_class(store: Store) -> dict[int, int]:
     return {label: labels.count(label) for label in (PRESENT, ABSENT)}
 
 
+def _save_mmode_pictures(config: KolarikConfig, stores: dict[str, Store]) -> None:
+    """Draw the M-mode of the clearest video of each class of the first tile store (Figure 1)."""
+    store = next((s for cell, s in stores.items() if cell != MMODE_CELL), None)
+    for name in ("present", "absent") if store else ():
+        path = config.out / "figures" / f"mmode_{name}.png"
+        file = clearest_video(store, name)
+        if file is None or path.exists():
+            continue
+        info = video.probe(config.data / file)
+        sign = "seashore" if name == "present" else "barcode"
+        title = f"{file}: sliding {name} ({sign} sign expected)"
+        save_mmode_picture(path, info, find_regions(config, info)[0], title)
+
+
 def _describe_split(samples: Samples) -> str:
     parts = [
         f"{part} {len(samples.of(part))} samples of "
@@ -339,28 +327,20 @@ def _describe_split(samples: Samples) -> str:
     return ("LEAKY: " if samples.leaky else "") + ", ".join(parts) + near
 
 
-def _summary(name: str, results: list[dict]) -> str:
+def _summary(experiment: verdict.Experiment) -> str:
     """A line on an experiment: patient-wise AUROC beside its floors, mean over the seeds."""
-
-    def mean(*path: str) -> float:
-        values = []
-        for result in results:
-            for key in path:
-                result = result[key]
-            values.append(result)
-        return float(np.mean(values))
-
-    leaky = "LEAKY " if any(r["leaky"] for r in results) else ""
+    mean = experiment.mean
     auroc = [mean("test", "patient", "auroc", k) for k in ("value", "low", "high")]
     line = (
-        f"{leaky}{name}: test AUROC over patients {auroc[0]:.3f} [{auroc[1]:.3f}, {auroc[2]:.3f}]"
+        f"{'LEAKY ' if experiment.leaky else ''}{experiment.name}: test AUROC over patients "
+        f"{auroc[0]:.3f} [{auroc[1]:.3f}, {auroc[2]:.3f}], "
+        f"over clips {mean('test', 'clip', 'auroc', 'value'):.3f}, {experiment.seeds} seed(s)"
     )
-    line += f", over clips {mean('test', 'clip', 'auroc', 'value'):.3f}, {len(results)} seed(s)"
-    if all(r.get("floors") for r in results):
+    if experiment.has("floors"):
         frame = mean("floors", "frame_difference", "patient", "floor")
         persistence = mean("floors", "persistence_ratio", "patient", "floor")
         line += f"; floors: frame difference {frame:.3f}, persistence {persistence:.3f}"
-    if all("control_floors" in r for r in results):
+    if experiment.has("control_floors"):
         line += f"; accuracy {mean('test', 'clip', 'accuracy', 'value'):.3f}, floors: "
         line += f"temporal difference {mean('control_floors', 'temporal_difference'):.3f}, "
         line += f"tissue-free noise {mean('control_floors', 'tissue_free_noise'):.3f}"

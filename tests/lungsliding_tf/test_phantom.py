@@ -53,7 +53,9 @@ def _measure(folder: Path, patient) -> dict:
     flow = floors.relative_flow(strip, slice(0, ends[0] - first - 6), slice(-52, None))
     picture = cv2.resize(clip[30], (32, 24), interpolation=cv2.INTER_AREA)
     middle = region.shape[2] // 2
-    patch = cv2.resize(region[30, :96, middle - 48 : middle + 48], (32, 32), interpolation=cv2.INTER_AREA)
+    patch = cv2.resize(
+        region[30, :96, middle - 48 : middle + 48], (32, 32), interpolation=cv2.INTER_AREA
+    )
     return {
         "frames": len(clip),
         "features": floors.clip_features(region),
@@ -96,7 +98,9 @@ def test_frame_difference_is_no_solution(cohorts):
 def test_no_single_frame_feature_is_a_solution(cohorts):
     names = [n for n in cohorts[0][0][0]["features"] if n.startswith("frame_")]
     names.remove("frame_difference")
-    found = {n: floors.floor_auroc(*_pooled(cohorts, lambda m, n=n: m["features"][n])) for n in names}
+    found = {
+        n: floors.floor_auroc(*_pooled(cohorts, lambda m, n=n: m["features"][n])) for n in names
+    }
     assert len(found) == 5
     assert max(found.values()) <= 0.60, found
 
@@ -126,6 +130,8 @@ def test_true_motion_in_the_true_region_is_a_solution(cohorts):
 def test_persistence_is_a_second_floor_that_leaves_room(cohorts):
     values, labels = _pooled(cohorts, lambda m: m["features"]["persistence_ratio"])
     assert 0.70 <= floors.floor_auroc(values, labels) <= 0.92
+    values, labels = _pooled(cohorts, lambda m: m["features"]["short_persistence_ratio"])
+    assert 0.80 <= floors.floor_auroc(values, labels) <= 0.98
 
 
 def test_without_the_twin_frame_difference_is_a_solution(cohorts, tmp_path):
@@ -185,7 +191,9 @@ def test_nuisances_do_not_depend_on_the_class():
 
 
 def test_the_label_alone_changes_nothing_above_the_pleura():
-    patient = next(p for p in draw_cohort(PhantomConfig(seed=6, seconds=SHORT)) if p.pleura_depth > 0.4)
+    patient = next(
+        p for p in draw_cohort(PhantomConfig(seed=6, seconds=SHORT)) if p.pleura_depth > 0.4
+    )
     other = {phantom.PRESENT: phantom.ABSENT, phantom.ABSENT: phantom.PRESENT}[patient.lung_sliding]
     twin = dataclasses.replace(patient, lung_sliding=other)
     (truth, first), (_, second) = render(patient), render(twin)
@@ -327,12 +335,19 @@ def test_impossible_configurations_are_refused(wrong):
 
 
 def test_command_writes_a_data_set_and_names_errors(tmp_path):
-    command = [sys.executable, str(ROOT / "scripts" / "make_phantom.py"), "--out", str(tmp_path / "p")]
+    command = [
+        sys.executable,
+        str(ROOT / "scripts" / "make_phantom.py"),
+        "--out",
+        str(tmp_path / "p"),
+    ]
     small = ["--present", "1", "--absent", "1", "--seconds", "2", "2", "--jobs", "1"]
     done = subprocess.run([*command, *small], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "p" / "labels.csv").exists()
-    done = subprocess.run([*command, "--patients", "99"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--patients", "99"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert "patients=99" in done.stderr and "Traceback" not in done.stderr
 
@@ -348,6 +363,7 @@ def test_floors_on_clips_with_known_answers():
     ramp = np.repeat(np.arange(40, dtype=np.uint8)[:, None, None], 30, 1).repeat(30, 2)
     assert floors.frame_difference(ramp) == 1 and floors.persistence(ramp) == 10
     frozen = np.full((20, 30, 30), 7, np.uint8)
+    assert floors.short_persistence_ratio(ramp) == 2 and floors.short_persistence_ratio(frozen) == 1
     assert floors.persistence_ratio(frozen) == 1 and floors.temporal_deviation(frozen) == 0
     assert floors.frame_features(frozen[0])["gradient"] == 0
     with pytest.raises(ValueError, match="uint8"):

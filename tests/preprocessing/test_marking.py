@@ -1,6 +1,7 @@
 """The marking tool, driven by mouse and key events: on an Agg figure, and over a real websocket."""
 
 import asyncio
+import importlib.util
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import matplotlib
@@ -22,7 +24,7 @@ from preprocessing.errors import InputError
 from preprocessing.marking import Marker
 from preprocessing.marking_session import CACHED_FRAMES, FrameReader, Session
 from preprocessing.roi import Region, load_regions, roi_path, save_regions
-from preprocessing.video import list_videos, probe, write_mp4
+from preprocessing.video import list_videos, probe, read_frames, write_mp4
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT, RIGHT = 1, 3
@@ -331,7 +333,7 @@ def test_broken_videos_and_marks_are_skipped_and_left_alone(folder):
     (folder / "p000.mp4").write_bytes(b"not a video")
     roi_path(folder / "p002.mp4").write_text("{broken")
     hand = Hand(folder)
-    assert hand.session.index == 1 and "p000.mp4" in hand.marker.message
+    assert hand.session.index == 1 and hand.marker.failed and "p000.mp4" in hand.marker.message
     hand.type("n")
     assert hand.session.index == 3 and "p002.mp4.roi.json" in hand.marker.message
     assert roi_path(folder / "p002.mp4").read_text() == "{broken"
@@ -350,8 +352,6 @@ def test_same_names_need_their_own_roi_dir(tmp_path):
 
 def test_frames_are_exact_and_few_are_held(tmp_path):
     video = make_video(tmp_path / "long.mp4", 3 * CACHED_FRAMES)
-    from preprocessing.video import read_frames
-
     truth, reader = list(read_frames(video)), FrameReader(video)
     assert reader.count == len(truth)
     for index in (0, 150, 149, 10, 191, 191, 100):
@@ -430,6 +430,9 @@ def test_over_the_websocket_of_a_browser(tmp_path):
         messages += page_key("ArrowRight", "ArrowRight", "e", "ArrowRight", "a")
         messages += [*page_click(hand, *BOX[:3]), *page_key("Enter")]
 
+        with urllib.request.urlopen(f"{url}/js/mpl.js") as page:
+            assert b"The tool has stopped" in page.read()
+
         async def session():
             connection = await browse(url, messages)
             await asyncio.to_thread(wait_for, roi_path(video).exists)
@@ -478,7 +481,22 @@ def test_imports_and_list(folder, tmp_path):
     assert "p003.mp4: not marked" in output and "2 of 3 videos marked" in output
 
 
-def test_wrong_input_is_one_line_and_status_2(tmp_path):
-    process = run_tool(tmp_path / "nowhere")
+@pytest.mark.parametrize(
+    "arguments, message",
+    [(["nowhere"], "nowhere"), ([".", "--backend", "browser", "--port", "99999"], "--port 99999")],
+)
+def test_wrong_input_is_one_line_and_status_2(folder, arguments, message):
+    process = run_tool(folder / arguments[0], *arguments[1:])
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 2 and "nowhere" in errors and "Traceback" not in errors
+    assert process.returncode == 2 and message in errors and errors.count("\n") == 1
+
+
+def test_read_only_folder_is_told_before_the_work(folder, monkeypatch):
+    specification = importlib.util.spec_from_file_location("tool", ROOT / "scripts/mark_roi.py")
+    tool = importlib.util.module_from_spec(specification)
+    monkeypatch.setitem(sys.modules, "tool", tool)
+    specification.loader.exec_module(tool)
+    tool.require_writable(list_videos(folder), folder / "new" / "marks")
+    monkeypatch.setattr(tool.os, "access", lambda path, mode: Path(path) != folder)
+    with pytest.raises(InputError, match="--roi-dir"):
+        tool.require_writable(list_videos(folder), None)

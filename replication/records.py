@@ -1,0 +1,41 @@
+"""The files of a run folder: their names, and writing them whole or not at all."""
+
+import csv
+import json
+from pathlib import Path
+
+from preprocessing.errors import InputError
+
+CONFIG, ENVIRONMENT, HISTORY = "config.json", "environment.json", "history.csv"
+PREDICTIONS, METRICS, MODEL, FIGURES = "predictions.csv", "metrics.json", "model.keras", "figures"
+
+
+def read_json(path: Path) -> dict:
+    """A JSON file of a run or store.
+
+    Raises:
+        InputError: missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}); delete its folder and run again"
+        ) from error
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write JSON whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """Write rows with one header, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(path)
