@@ -43,23 +43,22 @@ def split_patients(
     Raises:
         InputError: too few patients of a class to have one in each part.
     """
-    patients = np.asarray(patients)
     names, first = np.unique(patients, return_index=True)
     classes = np.asarray(labels)[first]
-    for value, number in zip(*np.unique(classes, return_counts=True), strict=True):
-        if number < 3:
+    part_of = {}
+    for value in np.unique(classes):
+        of_class = names[classes == value]
+        if of_class.size < 3:
             raise InputError(
-                f"class {value} has {number} patients; a patient-wise split into train, val and "
-                "test needs at least 3 of each class: add patients"
+                f"class {value} has {of_class.size} patients; a patient-wise split into train, val "
+                "and test needs at least 3 of each class: add patients"
             )
-    kinds = np.unique(classes).size
-    n_test = min(max(round(test_fraction * names.size), kinds), names.size - 2 * kinds)
-    n_val = min(max(round(val_fraction * names.size), kinds), names.size - n_test - kinds)
-    rest, test = train_test_split(names, test_size=n_test, stratify=classes, random_state=seed)
-    rest_classes = classes[np.searchsorted(names, rest)]
-    train, val = train_test_split(rest, test_size=n_val, stratify=rest_classes, random_state=seed)
-    part_of = dict.fromkeys(train, TRAIN) | dict.fromkeys(val, VAL) | dict.fromkeys(test, TEST)
-    return np.array([part_of[p] for p in patients])
+        n_test = min(max(round(test_fraction * of_class.size), 1), of_class.size - 2)
+        n_val = min(max(round(val_fraction * of_class.size), 1), of_class.size - n_test - 1)
+        rest, test = train_test_split(of_class, test_size=n_test, random_state=seed)
+        train, val = train_test_split(rest, test_size=n_val, random_state=seed)
+        part_of |= dict.fromkeys(train, TRAIN) | dict.fromkeys(val, VAL) | dict.fromkeys(test, TEST)
+    return np.array([part_of[patient] for patient in patients])
 
 
 def split_published_leaky_clips(samples: int, seed: int) -> np.ndarray:

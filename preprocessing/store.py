@@ -58,6 +58,8 @@ class Store:
     def __init__(self, folder: Path):
         self.folder = folder
         try:
+            if (folder / _PROGRESS).exists():
+                raise ValueError("an interrupted prepare left it")
             self.recipe = json.loads((folder / RECIPE).read_text())
             self.index = _read_csv(folder / INDEX)
             self.sources = _read_csv(folder / SOURCES)

@@ -308,6 +308,8 @@ def _open(path: Path) -> cv2.VideoCapture:
         raise InputError(f"{path}: no such file; check the name")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: is empty (0 bytes); copy the file again")
+    if path.suffix.lower() != ".gif" and cv2.haveImageReader(str(path)):
+        raise InputError(f"{path}: is a still picture, not a video; put back the video of that name")
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         raise InputError(

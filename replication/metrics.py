@@ -183,10 +183,12 @@ def _bootstrap(
             groups[i] for groups in by_class for i in rng.integers(len(groups), size=len(groups))
         ]
         draws.append(statistic(np.concatenate(rows)))
-    low, high = np.nanpercentile(draws, (2.5, 97.5), axis=0)
-    if min(len(groups) for groups in by_class) < 2:
-        low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
-    return low, high
+    draws = np.array(draws)
+    bounds = np.full((2, draws.shape[1]), np.nan)
+    if min(len(groups) for groups in by_class) >= 2:
+        defined = ~np.isnan(draws).all(axis=0)  # precision is not, where nothing was positive
+        bounds[:, defined] = np.nanpercentile(draws[:, defined], (2.5, 97.5), axis=0)
+    return bounds[0], bounds[1]
 
 
 def _ratio(numerator: int, denominator: int) -> float:

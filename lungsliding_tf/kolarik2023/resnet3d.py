@@ -128,12 +128,26 @@ def _batch_norm_relu(x, momentum, name):
 
 
 def _conv(x, filters, kernel, stride, name, padding="same"):
+    strides = (stride,) * 3 if isinstance(stride, int) else stride
+    idle = any(_has_idle_taps(n, kernel, s) for n, s in zip(x.shape[1:4], strides, strict=True))
     return layers.Conv3D(
         filters,
         kernel,
-        strides=stride,
+        strides=strides,
         padding=padding,
         kernel_initializer="he_normal",
         kernel_regularizer=keras.regularizers.L2(L2_FACTOR),
+        # On CPU the bfloat16 gradient of kernel taps that meet nothing but padding is noise
+        # instead of zero (TensorFlow 2.21, oneDNN), and the weights drift to NaN. These maps are
+        # a few voxels small, so float32 costs nothing there.
+        dtype="float32" if idle and padding == "same" else None,
         name=name,
     )(x)
+
+
+def _has_idle_taps(size: int, kernel: int, stride: int) -> bool:
+    """Whether some tap of a `same` kernel only ever meets padding along an axis of `size`."""
+    outputs = math.ceil(size / stride)
+    before = max((outputs - 1) * stride + kernel - size, 0) // 2
+    reached = {t for o in range(outputs) for t in range(kernel) if 0 <= o * stride - before + t < size}
+    return len(reached) < kernel

@@ -34,7 +34,6 @@ DRAWN_LAST = {"patient", "number", "lung_sliding", "seed", "twin"}
 
 def _measure(folder: Path, patient) -> dict:
     """Statistics of the marked region of one unified clip."""
-    cv2.setNumThreads(1)
     video = folder / "videos" / patient.video_name
     marked = json.loads(Path(f"{video}.roi.json").read_text(encoding="utf-8"))
     geometry = unified_geometry(probe(video))
@@ -69,7 +68,9 @@ def _measure(folder: Path, patient) -> dict:
 def _measure_cohort(folder: Path, config: PhantomConfig) -> tuple[list[dict], np.ndarray]:
     write_dataset(folder, config, progress=False)
     cohort = draw_cohort(config)
-    measured = Parallel(n_jobs=2)(delayed(_measure)(folder, patient) for patient in cohort)
+    measured = Parallel(n_jobs=2, prefer="threads")(
+        delayed(_measure)(folder, patient) for patient in cohort
+    )
     return measured, np.array([p.lung_sliding == phantom.PRESENT for p in cohort])
 
 

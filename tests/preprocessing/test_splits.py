@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from preprocessing import splits
+from preprocessing.errors import InputError
+from preprocessing.splits import TEST, TRAIN, VAL
+
+
+def cohort(present, absent, rng):
+    """Samples of a cohort with a varying number for each patient."""
+    patients, labels = [], []
+    for i in range(present + absent):
+        count = int(rng.integers(1, 9))
+        patients += [f"p{i:03d}"] * count
+        labels += [int(i < present)] * count
+    return np.array(patients), np.array(labels)
+
+
+@given(present=st.integers(3, 40), absent=st.integers(3, 40), seed=st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_patient_split_is_disjoint_complete_and_holds_both_classes(present, absent, seed):
+    patients, labels = cohort(present, absent, np.random.default_rng(seed))
+    parts = splits.split_patients(patients, labels, seed)
+    found = {part: set(patients[parts == part]) for part in (TRAIN, VAL, TEST)}
+    assert sum(len(f) for f in found.values()) == present + absent
+    assert not found[TRAIN] & found[TEST] and not found[VAL] & (found[TRAIN] | found[TEST])
+    for part in (TRAIN, VAL, TEST):
+        assert set(labels[parts == part]) == {0, 1}
+    assert np.array_equal(parts, splits.split_patients(patients, labels, seed))
+
+
+def test_paper_cohort_is_split_70_30_with_validation_from_train():
+    patients = [f"p{i}" for i in range(48)]
+    parts = splits.split_patients(patients, [1] * 28 + [0] * 20, seed=0)
+    assert [(parts == p).sum() for p in (TRAIN, VAL, TEST)] == [27, 7, 14]
+
+
+def test_too_few_patients_of_a_class_say_so():
+    with pytest.raises(InputError, match="class 0 has 2 patients"):
+        splits.split_patients(list("abcdef"), [1, 1, 1, 1, 0, 0], seed=0)
+
+
+@pytest.mark.parametrize(("stated", "printed"), [(1928, 386), (7774, 1555), (890, 178), (1647, 330)])
+def test_published_split_has_the_test_sizes_that_the_printed_numbers_reveal(stated, printed):
+    parts = splits.split_published_leaky_clips(stated, seed=0)
+    assert (parts == TEST).sum() == printed
+    assert set(parts) == {TRAIN, TEST}
+
+
+def test_published_split_leaks_and_is_refused_unless_asked_for():
+    patients = np.repeat([f"p{i}" for i in range(10)], 20)
+    parts = splits.split_published_leaky_clips(200, seed=0)
+    report = splits.find_leaks(patients, patients, {p: p for p in patients}, parts)
+    assert len(report.patients) == 10
+    with pytest.raises(InputError, match="10 patients are in more than one part"):
+        splits.check_split(report, leaks_requested=False)
+    assert splits.check_split(report, leaks_requested=True) is True
+
+
+def test_one_video_under_two_names_in_two_parts_is_a_leak():
+    patients, files = ["a", "b", "c"], ["one.mp4", "two.mp4", "other.mp4"]
+    hashes = {"one.mp4": "same", "two.mp4": "same", "other.mp4": "else"}
+    leaking = splits.find_leaks(patients, files, hashes, [TRAIN, TEST, TEST])
+    assert leaking.files == (("one.mp4", "two.mp4"),)
+    with pytest.raises(InputError, match="one.mp4, two.mp4"):
+        splits.check_split(leaking, leaks_requested=False)
+    harmless = splits.find_leaks(patients, files, hashes, [TRAIN, TRAIN, TEST])
+    assert not harmless.leaky
+
+
+def test_near_duplicates_across_parts_are_counted():
+    rng = np.random.default_rng(0)
+    samples = rng.integers(0, 255, (8, 60, 30, 30)).astype(np.uint8)
+    noise = rng.normal(0, 2, samples.shape[1:])
+    samples[5] = np.clip(samples[0] + noise, 0, 255)  # a re-encoded copy
+    samples[6] = np.clip(samples[1] * 0.7, 0, 255)  # another gain
+    parts = [TRAIN] * 4 + [TEST] * 4
+    assert splits.count_near_duplicates(samples, parts) == 2
+    assert splits.count_near_duplicates(samples[:5], parts[:5]) == 0
