@@ -309,7 +309,9 @@ def _open(path: Path) -> cv2.VideoCapture:
     if path.stat().st_size == 0:
         raise InputError(f"{path}: is empty (0 bytes); copy the file again")
     if path.suffix.lower() != ".gif" and cv2.haveImageReader(str(path)):
-        raise InputError(f"{path}: is a still picture, not a video; put back the video of that name")
+        raise InputError(
+            f"{path}: is a still picture, not a video; put back the video of that name"
+        )
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         raise InputError(

@@ -4,39 +4,58 @@ import numpy as np
 import tensorflow as tf
 
 
+SCALINGS = ("standardized", "unit")
+# Keeps a clip without any contrast from being divided by zero; a gray level is 1 / 255 = 0.004.
+MINIMUM_DEVIATION = 0.01
+
+
 def make_dataset(
-    samples: np.ndarray, rows: np.ndarray, labels: np.ndarray, batch_size: int, channels: int = 3
+    samples: np.ndarray,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int,
+    channels: int = 3,
+    scaling: str = "unit",
 ) -> tf.data.Dataset:
     """Batches from a memory-mapped uint8 store.
 
-    Only the gray bytes of a batch are read; scaling to 0..1 (Ours: not stated) and widening to
-    the three channels of the paper's input (section 3.2) happen in the graph.
+    Only the gray bytes of a batch are read; scaling and widening to the network's channels happen
+    in the graph.
 
     Args:
         samples: uint8 (n, ...), normally a memory map.
         rows: which samples, in the order they are fed.
         labels: 0 or 1 for each of `rows`.
         batch_size: samples a batch.
-        channels: 3 for clips, 1 for M-mode images.
+        channels: how often gray is repeated.
+        scaling: "unit" divides by 255; "standardized" then gives each sample mean 0 and SD 1.
 
     Returns:
         A dataset of (float32 (batch, ..., channels), float32 (batch, 1)).
     """
     shape = samples.shape[1:]
+    if scaling not in SCALINGS:
+        raise ValueError(f"scaling must be one of {SCALINGS}, not {scaling}")
 
     def read(batch: np.ndarray) -> np.ndarray:
         return samples[batch]
 
-    def widen(batch: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def load(batch: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         gray = tf.numpy_function(read, [batch], tf.uint8, stateful=False)
-        gray = tf.ensure_shape(gray, (None, *shape))[..., None]
-        scaled = tf.cast(gray, tf.float32) / 255.0
-        return tf.repeat(scaled, channels, axis=-1), label[:, None]
+        gray = tf.cast(tf.ensure_shape(gray, (None, *shape)), tf.float32) / 255.0
+        if scaling == "standardized":
+            axes = list(range(1, len(shape) + 1))
+            mean, variance = tf.nn.moments(gray, axes, keepdims=True)
+            gray = (gray - mean) / tf.maximum(tf.sqrt(variance), MINIMUM_DEVIATION)
+        return tf.repeat(gray[..., None], channels, axis=-1), label[:, None]
 
     pairs = tf.data.Dataset.from_tensor_slices((rows.astype(np.int64), labels.astype(np.float32)))
-    return pairs.batch(batch_size).map(widen).prefetch(2)
+    return pairs.batch(batch_size).map(load).prefetch(2)
 
 
-def to_network_input(samples: np.ndarray, channels: int = 3) -> np.ndarray:
-    """A few uint8 samples (n, ...) as the float32 (n, ..., channels) in 0..1 of `make_dataset`."""
-    return np.repeat(samples[..., None].astype(np.float32) / 255.0, channels, axis=-1)
+def to_network_input(samples: np.ndarray, channels: int = 3, scaling: str = "unit") -> np.ndarray:
+    """A few uint8 samples (n, ...) as `make_dataset` feeds them: float32 (n, ..., channels)."""
+    ((batch, _),) = make_dataset(
+        samples, np.arange(len(samples)), np.zeros(len(samples)), len(samples), channels, scaling
+    )
+    return batch.numpy()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, roc_auc_score
+from scipy.stats import rankdata
 
 from preprocessing.errors import InputError
 
@@ -94,16 +94,31 @@ def binary_metrics(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
 
     A metric whose denominator is empty, and the AUROC of a single class, is NaN.
     """
-    tn, fp, fn, tp = confusion_matrix(labels, scores >= THRESHOLD, labels=[0, 1]).ravel().tolist()
-    both_classes = 0 < np.sum(labels) < len(labels)
+    predicted = scores >= THRESHOLD
+    tp, fn = int(np.sum(predicted & (labels == 1))), int(np.sum(~predicted & (labels == 1)))
+    fp, tn = int(np.sum(predicted & (labels == 0))), int(np.sum(~predicted & (labels == 0)))
     return {
         "accuracy": _ratio(tp + tn, tp + tn + fp + fn),
         "sensitivity": _ratio(tp, tp + fn),
         "specificity": _ratio(tn, tn + fp),
         "precision": _ratio(tp, tp + fp),
         "f1": _ratio(2 * tp, 2 * tp + fp + fn),
-        "auroc": float(roc_auc_score(labels, scores)) if both_classes else float("nan"),
+        "auroc": auroc(labels, scores),
     }
+
+
+def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve of 0/1 labels, ties counted half; NaN for a single class.
+
+    By ranks (Mann-Whitney), because the bootstrap calls it tens of thousands of times and
+    scikit-learn's curve takes 30 times as long; the tests hold the two against each other.
+    """
+    positives = int(np.sum(labels))
+    negatives = len(labels) - positives
+    if positives == 0 or negatives == 0:
+        return float("nan")
+    rank_sum = float(rankdata(scores)[labels == 1].sum())
+    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
 
 
 def metrics_with_intervals(predictions: Predictions, seed: int = 0) -> dict[str, dict]:
@@ -151,9 +166,9 @@ def auroc_above(
 
     def statistic(rows: np.ndarray) -> np.ndarray:
         labels = predictions.labels[rows]
-        floor = roc_auc_score(labels, floor_values[rows])
+        floor = auroc(labels, floor_values[rows])
         floor = max(floor, 1 - floor)
-        return np.array([floor, roc_auc_score(labels, predictions.scores[rows]) - floor])
+        return np.array([floor, auroc(labels, predictions.scores[rows]) - floor])
 
     if np.unique(predictions.labels).size < 2:
         raise InputError("a floor needs both classes in the test part; prepare more patients")

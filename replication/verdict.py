@@ -201,6 +201,16 @@ def as_rows(verdicts: Sequence[Verdict]) -> list[dict]:
     ]
 
 
+def format_verdicts(verdicts: Sequence[Verdict]) -> str:
+    """Verdicts as a text table; reasons stand once below it, under the marks of their rows."""
+    rows, reasons = as_rows(verdicts), {}
+    for row in rows:
+        mark = reasons.setdefault(row.pop("reason"), f"({len(reasons) + 1})")
+        row["verdict"] += f" {mark}"
+    notes = [f"{mark} {reason}" for reason, mark in reasons.items()]
+    return "\n".join([format_table(rows), *notes])
+
+
 def format_table(rows: Sequence[dict]) -> str:
     """Rows of equal keys as a plain aligned text table."""
     if not rows:

@@ -24,11 +24,11 @@ def main() -> None:
         prepare_all(config, print)
         return
     from lungsliding_tf.kolarik2023.train import run_study
-    from replication.verdict import as_rows, format_table
+    from replication.verdict import format_verdicts
 
     verdicts = run_study(config, print)
     if verdicts:
-        print(format_table(as_rows(verdicts)))
+        print(format_verdicts(verdicts))
 
 
 if __name__ == "__main__":

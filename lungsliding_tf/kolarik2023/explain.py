@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from lungsliding_tf.kolarik2023.config import KolarikConfig
 from lungsliding_tf.labels import ABSENT, PRESENT
 from replication import heatmaps
 from replication.batches import to_network_input
@@ -17,7 +18,7 @@ def save_saliency(
     samples: Sequence[np.ndarray],
     scores: np.ndarray,
     labels: np.ndarray,
-    smooth_samples: int,
+    config: KolarikConfig,
 ) -> None:
     """Save the contact sheets of the most surely recognised clip of each class (Figure 5).
 
@@ -27,7 +28,7 @@ def save_saliency(
         samples: n clips, uint8 (60, px, px).
         scores: probability of sliding present for each.
         labels: 1 or 0 for each; a class without clips gets no picture.
-        smooth_samples: noisy copies for SmoothGrad.
+        config: scaling of the input and noisy copies for SmoothGrad.
     """
     for name, label, pick in (("present", PRESENT, np.argmax), ("absent", ABSENT, np.argmin)):
         of_class = np.flatnonzero(labels == label)
@@ -35,11 +36,11 @@ def save_saliency(
             continue
         chosen = of_class[pick(scores[of_class])]
         clip = np.asarray(samples[chosen])
-        network_input = to_network_input(clip[None])
+        network_input = to_network_input(clip[None], scaling=config.scaling)
         maps = [
             ("saliency", heatmaps.vanilla_saliency(model, network_input, label == PRESENT)[0]),
             ("SmoothGrad", heatmaps.smoothgrad(
-                model, network_input, label == PRESENT, smooth_samples)[0]),
+                model, network_input, label == PRESENT, config.smooth_samples)[0]),
         ]  # fmt: skip
         title = f"sliding {name}; probability of sliding {scores[chosen]:.2f}"
         heatmaps.save_contact_sheet(folder / f"saliency_{name}.png", clip, maps, title)

@@ -18,15 +18,16 @@ def build_mmode_resnet18(
 ) -> keras.Model:
     """Build the ResNet-18 that scores an M-mode image for the presence of lung sliding.
 
-    11,180,161 parameters, 11,170,561 trainable, at any input size with one channel.
+    11,180,353 parameters, 11,170,753 trainable, at any input size with one channel.
 
     Args:
         input_shape: (depth, frames, channels).
         batch_norm_momentum: weight of the old moving average.
 
     Returns:
-        An uncompiled model: float32 images (batch, depth, frames, channels) in 0..1 to float32
-        probabilities (batch, 1) of sliding being present (seashore rather than barcode).
+        An uncompiled model: float32 images (batch, depth, frames, channels), each of mean 0 and SD
+        1 or in 0..1, to float32 probabilities (batch, 1) of sliding being present (seashore
+        rather than barcode).
     """
     # Comments give shapes for (128, 64, 1): (batch, depth, frames, channels).
     image = keras.Input(input_shape, name="mmode")

@@ -41,8 +41,9 @@ def build_resnet3d(
             initial values.
 
     Returns:
-        An uncompiled model: float32 clips (batch, frames, height, width, channels) in 0..1 to
-        float32 probabilities (batch, 1) of sliding being present.
+        An uncompiled model: float32 clips (batch, frames, height, width, channels), each of mean 0
+        and SD 1 or in 0..1 (`KolarikConfig.scaling`), to float32 probabilities (batch, 1) of
+        sliding being present.
 
     Raises:
         ValueError: unknown depth, or an input shape that is not four positive sizes.
@@ -149,5 +150,7 @@ def _has_idle_taps(size: int, kernel: int, stride: int) -> bool:
     """Whether some tap of a `same` kernel only ever meets padding along an axis of `size`."""
     outputs = math.ceil(size / stride)
     before = max((outputs - 1) * stride + kernel - size, 0) // 2
-    reached = {t for o in range(outputs) for t in range(kernel) if 0 <= o * stride - before + t < size}
+    reached = {
+        t for o in range(outputs) for t in range(kernel) if 0 <= o * stride - before + t < size
+    }
     return len(reached) < kernel

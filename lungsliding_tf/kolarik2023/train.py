@@ -31,10 +31,20 @@ from replication.run import RunFolder, Training
 STUDY = "kolarik2023"
 PAPER_VIDEOS = {PRESENT: 28, ABSENT: 20}  # Paper: section 3.1
 
+# Motion statistics without learning. "Anything moves" is the first: a network must beat it. The
+# others measure persistence, what an M-mode reader uses, and carry signal by right.
+FLOORS = (
+    "frame_difference",
+    "temporal_deviation",
+    "persistence",
+    "persistence_ratio",
+    "short_persistence_ratio",
+)
+
 # What of the configuration determines a run's result; paths and which cells are run do not.
 RESULT_SETTINGS = (
     "region", "stretch", "max_tiles", "mmode_columns", "protocol", "test_fraction",
-    "val_fraction", "batch_size", "epochs", "learning_rate", "batch_norm_momentum", "precision",
+    "val_fraction", "scaling", "batch_size", "epochs", "learning_rate", "batch_norm_momentum", "precision",
     "smooth_samples", "shuffle_labels", "control_frozen",
 )  # fmt: skip
 
@@ -200,7 +210,7 @@ def _evaluate(config: KolarikConfig, folder: RunFolder, samples: Samples, cell: 
         result["floors"] = _floors(samples, samples.of(splits.TEST), test)
         clips = [samples.store.samples[row] for row in samples.rows[scored]]
         labels = samples.labels[scored]
-        save_saliency(folder.figures(), model, clips, scores, labels, config.smooth_samples)
+        save_saliency(folder.figures(), model, clips, scores, labels, config)
     if config.control_frozen:
         result["control_floors"] = _control_floors(samples)
     folder.write_metrics(result)
@@ -230,6 +240,7 @@ def _batches(config: KolarikConfig, samples: Samples, positions: np.ndarray, cha
         samples.labels[positions],
         config.batch_size,
         channels,
+        config.scaling,
     )
 
 
@@ -239,7 +250,7 @@ def _floors(samples: Samples, positions: np.ndarray, predictions: Predictions) -
         return {}
     clips = [samples.store.samples[samples.rows[i]] for i in positions]
     result = {}
-    for name in ("frame_difference", "persistence", "persistence_ratio", "temporal_deviation"):
+    for name in FLOORS:
         values = np.array([getattr(floors, name)(clip) for clip in clips])
         mean_value = dataclasses.replace(predictions, scores=values).by_patient().scores
         result[name] = {
@@ -338,8 +349,10 @@ def _summary(experiment: verdict.Experiment) -> str:
     )
     if experiment.has("floors"):
         frame = mean("floors", "frame_difference", "patient", "floor")
-        persistence = mean("floors", "persistence_ratio", "patient", "floor")
-        line += f"; floors: frame difference {frame:.3f}, persistence {persistence:.3f}"
+        persistence = max(mean("floors", name, "patient", "floor") for name in FLOORS[1:])
+        above = [mean("floors", "frame_difference", "patient", k) for k in ("low", "high")]
+        line += f"; floors: frame difference {frame:.3f} (network above it by "
+        line += f"[{above[0]:.3f}, {above[1]:.3f}]), best persistence statistic {persistence:.3f}"
     if experiment.has("control_floors"):
         line += f"; accuracy {mean('test', 'clip', 'accuracy', 'value'):.3f}, floors: "
         line += f"temporal difference {mean('control_floors', 'temporal_difference'):.3f}, "

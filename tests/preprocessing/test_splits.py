@@ -42,7 +42,9 @@ def test_too_few_patients_of_a_class_say_so():
         splits.split_patients(list("abcdef"), [1, 1, 1, 1, 0, 0], seed=0)
 
 
-@pytest.mark.parametrize(("stated", "printed"), [(1928, 386), (7774, 1555), (890, 178), (1647, 330)])
+@pytest.mark.parametrize(
+    ("stated", "printed"), [(1928, 386), (7774, 1555), (890, 178), (1647, 330)]
+)
 def test_published_split_has_the_test_sizes_that_the_printed_numbers_reveal(stated, printed):
     parts = splits.split_published_leaky_clips(stated, seed=0)
     assert (parts == TEST).sum() == printed

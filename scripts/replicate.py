@@ -1,0 +1,89 @@
+"""Replicate the papers: `python3 scripts/replicate.py [kolarik2023] [--data DIR] [--size SIZE]`.
+
+Makes .venv and installs what is needed on the first call, then makes phantoms (or reads --data),
+prepares, trains, evaluates, explains and judges. Needs Python 3.11 to 3.13, no more.
+"""
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from environment import enter
+
+SIZES = ("smoke", "classroom", "paper")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What to replicate."""
+
+    data: Path | None = None
+    """Folder with labels.csv and videos; phantoms are made if it is not given."""
+    out: Path = Path("replication-output")
+    """Folder for everything that is made. Running again with the same one carries on."""
+    size: Literal["smoke", "classroom", "paper"] = "classroom"
+    """Seconds, for a test; minutes, for a laptop; or as published."""
+    seeds: int = 1
+    """How many runs of each experiment."""
+    shuffle_labels: bool = False
+    """Deal the labels out anew over the patients: the AUROC must fall to chance."""
+    scaling: Literal["standardized", "unit"] = "standardized"
+    """Pixel values of the network's input (scripts/train_kolarik2023.py --help)."""
+    precision: Literal["float32", "auto"] = "float32"
+    """auto: mixed precision where the hardware multiplies it."""
+
+
+def main() -> None:
+    """Read the command line and run the study of each paper that it names."""
+    import tyro
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes
+    paper = Annotated[
+        Literal["all", "kolarik2023"], tyro.conf.Positional, tyro.conf.arg(name="paper")
+    ]
+    flat = Annotated[Arguments, tyro.conf.arg(name="")]
+    chosen, arguments = tyro.cli(
+        tuple[paper, flat], default=("all", Arguments()), description=__doc__
+    )
+    if chosen in ("all", "kolarik2023"):
+        replicate_kolarik2023(arguments)
+
+
+def replicate_kolarik2023(arguments: Arguments) -> None:
+    """Phantoms or given videos to a verdict table, contact sheets and M-mode pictures."""
+    from lungsliding_tf.kolarik2023.config import KolarikConfig
+    from lungsliding_tf.kolarik2023.sizes import SIZES
+    from lungsliding_tf.phantom import write_dataset
+
+    started = time.perf_counter()
+    size = SIZES[arguments.size]
+    out = arguments.out / arguments.size
+    data = arguments.data
+    if data is None:
+        data = write_dataset(out / "phantoms-kolarik2023", size.phantoms)
+    config = KolarikConfig(
+        data=data,
+        out=out,
+        seeds=arguments.seeds,
+        shuffle_labels=arguments.shuffle_labels,
+        scaling=arguments.scaling,
+        precision=arguments.precision,
+        **size.settings,
+    )
+    from lungsliding_tf.kolarik2023.train import run_study
+    from replication.verdict import format_verdicts
+
+    print(format_verdicts(run_study(config, print)))
+    print(f"pictures: {out / 'figures'} and the figures folders below {out / 'runs'}")
+    print(f"kolarik2023, size {arguments.size}: {time.perf_counter() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    enter()
+    sys.path.insert(0, str(Path(__file__).parent))
+    from replication.cli import run_command
+
+    run_command(main)

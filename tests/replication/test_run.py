@@ -1,0 +1,159 @@
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from preprocessing.errors import InputError  # noqa: E402
+from replication import records, run  # noqa: E402
+from replication.batches import make_dataset, to_network_input  # noqa: E402
+from replication.run import RunFolder, Training  # noqa: E402
+
+ENVIRONMENT = {"packages": {}}
+
+
+@pytest.fixture(scope="module")
+def samples():
+    """Clips of noise whose class is their brightness: learnable in a few steps."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(24) % 2
+    clips = rng.integers(0, 120, (24, 4, 6, 6)) + 100 * labels[:, None, None, None]
+    return clips.astype(np.uint8), labels
+
+
+def build_small():
+    return keras.Sequential(
+        [
+            keras.Input((4, 6, 6, 3)),
+            keras.layers.Conv3D(4, 3, activation="relu", name="conv"),
+            keras.layers.BatchNormalization(name="bn"),
+            keras.layers.Flatten(name="flatten"),
+            keras.layers.Dense(1, activation="sigmoid", name="sliding"),
+        ]
+    )
+
+
+def training(samples, epochs=4, learning_rate=0.01, on_epoch=lambda epoch: None):
+    clips, labels = samples
+
+    def epoch_data(epoch):
+        on_epoch(epoch)
+        order = np.random.default_rng((7, epoch)).permutation(24)
+        return make_dataset(clips, order, labels[order], 8)
+
+    return Training(
+        build=build_small,
+        optimizer=partial(keras.optimizers.Adam, learning_rate),
+        train_data=epoch_data,
+        val_data=make_dataset(clips, np.arange(24), labels, 8),
+        epochs=epochs,
+        seed=7,
+    )
+
+
+def test_batches_hold_the_right_samples_scaled_and_widened(samples):
+    clips, labels = samples
+    rows = np.array([5, 3, 20])
+    ((batch, y),) = make_dataset(clips, rows, labels[rows], 8)
+    assert batch.dtype == "float32" and batch.shape == (3, 4, 6, 6, 3)
+    assert np.allclose(batch, to_network_input(clips[rows]), atol=1e-6)
+    assert y.numpy().tolist() == [[1.0], [1.0], [0.0]]
+
+
+def test_a_run_leaves_model_history_and_nothing_half_done(tmp_path, samples):
+    folder = RunFolder(tmp_path / "r", {"a": 1})
+    run.fit(folder, training(samples), ENVIRONMENT)
+    history = folder.history()
+    assert [row["epoch"] for row in history] == [0, 1, 2, 3]
+    assert folder.trained and not folder.finished
+    assert sorted(p.name for p in folder.path.iterdir()) == [
+        "config.json", "environment.json", "history.csv", "model.keras",
+    ]  # fmt: skip
+    model = run.load_model(folder)
+    model.compile(loss="binary_crossentropy")
+    clips, labels = samples
+    loss = model.evaluate(make_dataset(clips, np.arange(24), labels, 8), verbose=0)
+    assert loss == pytest.approx(min(row["val_loss"] for row in history), rel=1e-4)
+
+
+class Interrupted(BaseException):
+    pass
+
+
+def test_an_interrupted_run_ends_as_an_undisturbed_one(tmp_path, samples):
+    whole = RunFolder(tmp_path / "whole", {})
+    run.fit(whole, training(samples), ENVIRONMENT)
+
+    def interrupt(epoch):
+        if epoch == 2:
+            raise Interrupted
+
+    broken = RunFolder(tmp_path / "broken", {})
+    with pytest.raises(Interrupted):
+        run.fit(broken, training(samples, on_epoch=interrupt), ENVIRONMENT)
+    assert len(broken.history()) == 2 and not broken.trained
+
+    fed = []
+    again = RunFolder(tmp_path / "broken", {})
+    run.fit(again, training(samples, on_epoch=fed.append), ENVIRONMENT)
+    assert fed == [2, 3], "finished epochs are not done twice"
+    for one, other in zip(whole.history(), again.history(), strict=True):
+        assert one["val_loss"] == pytest.approx(other["val_loss"], rel=1e-5)
+    clips = to_network_input(samples[0])
+    assert np.allclose(run.load_model(whole)(clips), run.load_model(again)(clips), atol=1e-5)
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path):
+    RunFolder(tmp_path / "r", {"epochs": 4, "tiles": (1, 2)})
+    RunFolder(tmp_path / "r", {"epochs": 4, "tiles": (1, 2)})
+    with pytest.raises(InputError, match="epochs=4, now 5"):
+        RunFolder(tmp_path / "r", {"epochs": 5, "tiles": (1, 2)})
+
+
+def test_a_damaged_config_is_one_clear_line(tmp_path):
+    RunFolder(tmp_path / "r", {"epochs": 4})
+    (tmp_path / "r" / "config.json").write_text('{"epo')
+    with pytest.raises(InputError, match="config.json"):
+        RunFolder(tmp_path / "r", {"epochs": 4})
+
+
+def test_a_diverging_loss_stops_with_advice(tmp_path, samples):
+    clips, labels = samples
+    diverging = training(samples, learning_rate=float("nan"))
+    with pytest.raises(InputError, match="learning-rate"):
+        run.fit(RunFolder(tmp_path / "r", {}), diverging, ENVIRONMENT)
+
+
+def test_damaged_state_says_what_to_delete(tmp_path, samples):
+    folder = RunFolder(tmp_path / "r", {})
+
+    def interrupt(epoch):
+        if epoch == 1:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run.fit(folder, training(samples, on_epoch=interrupt), ENVIRONMENT)
+    (state,) = folder.path.glob("state-*.weights.h5")
+    state.write_bytes(state.read_bytes()[:500])
+    with pytest.raises(InputError, match="delete"):
+        run.fit(folder, training(samples), ENVIRONMENT)
+
+
+def test_precision_is_float32_unless_asked(monkeypatch):
+    try:
+        assert run.set_precision("float32") == "float32"
+        monkeypatch.setattr(run, "cpu_flags", lambda: {"avx2", "avx512_bf16"})
+        assert run.set_precision("auto") == "mixed_bfloat16"
+        monkeypatch.setattr(run, "cpu_flags", lambda: {"avx2"})
+        assert run.set_precision("auto") == "float32"
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_environment_is_recorded(tmp_path):
+    environment = run.describe_environment("abc", "float32")
+    assert environment["store"] == "abc" and environment["packages"]["keras"]
+    records.write_json(tmp_path / "e.json", environment)
+    assert json.loads((tmp_path / "e.json").read_text()) == environment

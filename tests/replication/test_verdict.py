@@ -1,0 +1,109 @@
+import csv
+from collections import Counter
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from replication import verdict
+from replication.records import write_csv, write_json
+
+REPORTED = verdict.load_reported("kolarik2023")
+
+
+def test_every_printed_metric_of_the_paper_is_there():
+    # Rows times metrics: Table 1 6 x 4, Table 2 6 x 4, Table 3 3 x 4, Table 4 15 x 4, Table 5 has
+    # 4 rows and a dash in the place of one F1.
+    assert Counter(r.table for r in REPORTED) == {"1": 24, "2": 24, "3": 12, "4": 60, "5": 15}
+    assert all(r.decimals == 4 and 0 < r.value < 1 for r in REPORTED)
+    assert {r.positive_class for r in REPORTED} == {"sliding present"}
+
+
+def test_table_4_repeats_tables_1_to_3():
+    def numbers(tables):
+        return {(r.row, r.dataset, r.metric): r.value for r in REPORTED if r.table in tables}
+
+    assert numbers({"4"}) == numbers({"1", "2", "3"})
+
+
+def test_table_5_has_the_transposed_accuracy_as_printed():
+    row = [r for r in REPORTED if r.table == "5" and r.dataset == "all_30x30"]
+    assert {r.metric: r.value for r in row}["accuracy"] == 0.9193
+
+
+def test_numbers_stand_in_the_file_as_printed():
+    with (files("replication") / "reported" / "kolarik2023.csv").open() as file:
+        assert all(
+            len(r["value"].split(".")[1]) == int(r["decimals"]) for r in csv.DictReader(file)
+        )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "reasons", "expected"),
+    [
+        (0.68, 0.72, (), "agrees"),
+        (0.55, 0.69, (), "lower"),
+        (0.75, 0.95, (), "higher"),
+        (0.55, 0.95, (), "inconclusive"),
+        (float("nan"), float("nan"), (), "inconclusive"),
+        (0.68, 0.72, ("phantoms",), "not comparable"),
+    ],
+)
+def test_verdicts(low, high, reasons, expected):
+    reported = REPORTED[0]
+    assert reported.value == 0.7047
+    judged = verdict.judge(reported, 0.7, low, high, 386, 1, reasons)
+    assert judged.verdict == expected
+    assert judged.reason
+
+
+def write_run(study, name, seed, scores, leaky=False, reasons=()):
+    folder = study / name / f"seed{seed}"
+    folder.mkdir(parents=True)
+    config = {"positive": "present", "vote": "mean", "paper_row": "Resnet3D-18",
+              "paper_dataset": "2_30x30"}  # fmt: skip
+    write_json(folder / "config.json", config)
+    write_csv(
+        folder / "predictions.csv",
+        [
+            {"sample_id": i, "unit": i, "patient_id": f"p{i}", "split": "test", "label": i % 2,
+             "score_present": score}
+            for i, score in enumerate(scores)
+        ],
+    )  # fmt: skip
+    write_json(folder / "metrics.json", {"leaky": leaky, "not_comparable": list(reasons)})
+
+
+def test_runs_are_judged_from_their_folders_and_seeds_are_averaged(tmp_path):
+    right = [float(i % 2) for i in range(40)]
+    half = [0.0] * 40
+    write_run(tmp_path, "resnet3d_18-2_30x30", 0, right)
+    write_run(tmp_path, "resnet3d_18-2_30x30", 1, half)
+    (tmp_path / "resnet3d_18-2_30x30" / "seed2").mkdir()  # unfinished: not judged
+    (experiment,) = verdict.load_runs(tmp_path)
+    assert experiment.seeds == 2
+    judged = verdict.judge_runs("kolarik2023", [experiment])
+    assert {(v.reported.table, v.reported.metric) for v in judged} == {
+        (t, m) for t in "14" for m in ("accuracy", "sensitivity", "specificity", "f1")
+    }
+    accuracy = next(v for v in judged if v.reported.metric == "accuracy")
+    assert accuracy.ours == pytest.approx(0.75) and accuracy.seeds == 2
+
+
+def test_leaky_runs_say_so_on_every_number(tmp_path):
+    write_run(tmp_path, "leaky", 0, [float(i % 2) for i in range(40)], leaky=True)
+    rows = verdict.as_rows(verdict.judge_runs("kolarik2023", verdict.load_runs(tmp_path)))
+    assert rows and all(row["verdict"].startswith("LEAKY: ") for row in rows)
+
+
+def test_a_reason_of_any_seed_forbids_the_comparison(tmp_path):
+    write_run(tmp_path, "e", 0, [float(i % 2) for i in range(40)])
+    write_run(tmp_path, "e", 1, [float(i % 2) for i in range(40)], reasons=["phantoms"])
+    judged = verdict.judge_runs("kolarik2023", verdict.load_runs(tmp_path))
+    assert {(v.verdict, v.reason) for v in judged} == {("not comparable", "phantoms")}
+
+
+def test_table_is_aligned():
+    table = verdict.format_table([{"a": 1, "long": "x"}, {"a": 222, "long": "yy"}]).splitlines()
+    assert table[0].index("long") == table[2].index("x") == table[3].index("yy")
+    assert np.unique([len(line) > 0 for line in table]).tolist() == [True]
