@@ -1,5 +1,6 @@
 """What a network looks at: vanilla saliency and SmoothGrad, and their contact sheet."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def vanilla_saliency(model: keras.Model, clips: np.ndarray, positive: bool = Tru
     Returns:
         float32 (n, frames, height, width), each clip scaled to 0..1 over all its frames.
     """
-    return Saliency(model, clone=False)(BinaryScore(positive), clips)
+    return _saliency(model, clips, positive)
 
 
 def smoothgrad(
@@ -46,11 +47,16 @@ def smoothgrad(
     state = np.random.get_state()
     np.random.seed(seed)
     try:
-        return Saliency(model, clone=False)(
-            BinaryScore(positive), clips, smooth_samples=samples, smooth_noise=SMOOTH_NOISE
-        )
+        return _saliency(model, clips, positive, smooth_samples=samples, smooth_noise=SMOOTH_NOISE)
     finally:
         np.random.set_state(state)
+
+
+def _saliency(model: keras.Model, clips: np.ndarray, positive: bool, **smoothing) -> np.ndarray:
+    with warnings.catch_warnings():
+        # tf-keras-vis wraps the clip in a list, which Keras accepts and remarks on.
+        warnings.filterwarnings("ignore", message="The structure of `inputs`", category=UserWarning)
+        return Saliency(model, clone=False)(BinaryScore(positive), clips, **smoothing)
 
 
 def save_contact_sheet(

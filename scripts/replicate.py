@@ -40,7 +40,7 @@ def main() -> None:
     """Read the command line and run the study of each paper that it names."""
     import tyro
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes
     paper = Annotated[
         Literal["all", "kolarik2023"], tyro.conf.Positional, tyro.conf.arg(name="paper")
     ]

@@ -14,7 +14,7 @@ from replication.cli import run_command
 
 def main() -> None:
     """Read the flags, run the study, print the paper's numbers beside ours."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes
     from lungsliding_tf.kolarik2023.config import KolarikConfig
 
     config = tyro.cli(KolarikConfig, description=__doc__)

@@ -36,7 +36,7 @@ SIZES = {
             "cell": ("all_30x30",),
             "depth": (18,),
             "max_tiles": 12,
-            "epochs": 2,
+            "epochs": 3,
             "batch_size": 16,
             "learning_rate": 3e-4,
             "batch_norm_momentum": 0.9,
