@@ -3,7 +3,6 @@
 import numpy as np
 import tensorflow as tf
 
-
 SCALINGS = ("standardized", "unit")
 # Keeps a clip without any contrast from being divided by zero; a gray level is 1 / 255 = 0.004.
 MINIMUM_DEVIATION = 0.01
