@@ -54,13 +54,17 @@ def _install(extras: tuple[str, ...]) -> None:
 
 
 def _make_venv() -> None:
-    oldest, newest = VERSIONS
-    if not oldest <= sys.version_info[:2] <= newest:
-        _leave(f"this is Python {sys.version.split()[0]}; run it with Python {oldest[0]}.{oldest[1]} "
-               f"to {newest[0]}.{newest[1]}, for example: python3.12 {' '.join(sys.argv)}")  # fmt: skip
-    package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
-    missing = (f"Python's venv module is missing; on Debian or Ubuntu: sudo apt install {package}"
-               "; on Fedora: sudo dnf install python3-pip; then run the same command again")  # fmt: skip
+    oldest, newest = (".".join(map(str, version)) for version in VERSIONS)
+    running = ".".join(map(str, sys.version_info[:2]))
+    if not VERSIONS[0] <= sys.version_info[:2] <= VERSIONS[1]:
+        command = " ".join(sys.argv)
+        _leave(
+            f"this is Python {running}; use {oldest} to {newest}, such as: python{newest} {command}"
+        )
+    missing = (
+        f"Python's venv module is missing; on Debian or Ubuntu: sudo apt install python{running}-venv;"
+        " on Fedora: sudo dnf install python3-pip; then run the same command again"
+    )
     try:
         import ensurepip  # noqa: F401  Debian splits it off together with a working venv
         import venv

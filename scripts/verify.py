@@ -34,7 +34,7 @@ def main() -> None:
     if not experiments:
         raise InputError(
             f"{arguments.out}: holds no finished run of {arguments.paper}; "
-            f"train first: python scripts/train_{arguments.paper}.py --data DIR --out {arguments.out}"
+            f"run scripts/train_{arguments.paper}.py with --out {arguments.out} first"
         )
     for experiment in experiments:
         clip = [experiment.mean("test", "clip", "auroc", k) for k in ("value", "low", "high")]

@@ -43,6 +43,10 @@ def freeze(clip: np.ndarray, native: np.ndarray, name: str) -> np.ndarray:
             if t == 0
             else (persistence * noise[t - 1] + np.sqrt(1 - persistence**2) * innovation)
         )
+    # A short correlated series deviates less from its own mean than its law says: give each pixel
+    # exactly the deviation that the clip has there.
+    noise -= noise.mean(axis=0)
+    noise /= np.maximum(noise.std(axis=0), 1e-6)
     frozen = frames[len(frames) // 2] + deviation * noise
     frozen = np.clip(np.round(frozen), 0, 255).astype(np.uint8)
     return frozen[np.cumsum(fresh) - 1]
