@@ -114,7 +114,8 @@ class RunFolder:
         if not (self.path / HISTORY).exists():
             return []
         with (self.path / HISTORY).open(newline="") as file:
-            return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+            rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+        return [{**row, "epoch": int(row["epoch"])} for row in rows]
 
     def write_predictions(self, rows: list[dict]) -> None:
         """Write predictions.csv: sample_id, patient_id, split, label, one score per class."""

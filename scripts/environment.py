@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 STAMP = VENV / "installed.txt"
+_ENTERED = "LUNG_REPLICATION_VENV_ENTERED"  # tells the second start from the first
 VERSIONS = ((3, 11), (3, 13))  # oldest and newest Python that all pinned libraries support
 
 
@@ -21,7 +22,12 @@ def enter(extras: tuple[str, ...] = ()) -> None:
     inside = Path(sys.prefix).resolve() == VENV.resolve()
     if not _is_installed(extras):
         _install(extras)
-    if not inside:
+    if inside:
+        os.environ.pop(_ENTERED, None)
+    else:
+        if os.environ.get(_ENTERED):
+            _leave(f"{_python()} does not run inside {VENV}; delete that folder and run this again")
+        os.environ[_ENTERED] = "yes"
         command = [str(_python()), *sys.argv]
         if os.name == "nt":  # execv on Windows returns to the shell before the work is done
             raise SystemExit(subprocess.run(command).returncode)
@@ -62,8 +68,8 @@ def _make_venv() -> None:
             f"this is Python {running}; use {oldest} to {newest}, such as: python{newest} {command}"
         )
     missing = (
-        f"Python's venv module is missing; on Debian or Ubuntu: sudo apt install python{running}-venv;"
-        " on Fedora: sudo dnf install python3-pip; then run the same command again"
+        "Python's venv module is missing; on Debian or Ubuntu: sudo apt install "
+        f"python{running}-venv; on Fedora: sudo dnf install python3-pip; then run this again"
     )
     try:
         import ensurepip  # noqa: F401  Debian splits it off together with a working venv

@@ -44,8 +44,8 @@ FLOORS = (
 # What of the configuration determines a run's result; paths and which cells are run do not.
 RESULT_SETTINGS = (
     "region", "stretch", "max_tiles", "mmode_columns", "protocol", "test_fraction",
-    "val_fraction", "scaling", "batch_size", "epochs", "learning_rate", "batch_norm_momentum", "precision",
-    "smooth_samples", "shuffle_labels", "control_frozen",
+    "val_fraction", "scaling", "batch_size", "epochs", "learning_rate", "batch_norm_momentum",
+    "precision", "smooth_samples", "shuffle_labels", "control_frozen",
 )  # fmt: skip
 
 

@@ -1,0 +1,174 @@
+"""The commands as processes: their exit status, their one line, and what they leave behind."""
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = ["scripts/train_kolarik2023.py", "--cell", "2_30x30", "--depth", "18", "--epochs", "2",
+         "--batch-size", "4", "--max-tiles", "2", "--smooth-samples", "2"]  # fmt: skip
+
+
+def command(*arguments, **options):
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)], cwd=ROOT, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
+
+
+def finish(process, timeout=240):
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+def one_line(err):
+    """The last line of stderr; nothing before it may be a stack trace."""
+    assert "Traceback" not in err, err
+    return err.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def own_data(small_phantoms, tmp_path):
+    copy = tmp_path / "my data"
+    shutil.copytree(small_phantoms, copy)
+    return copy
+
+
+def test_help_lists_every_hyperparameter_with_its_default_and_section():
+    from dataclasses import fields
+
+    from lungsliding_tf.kolarik2023.config import KolarikConfig
+
+    code, out, _ = finish(command("scripts/train_kolarik2023.py", "--help"))
+    assert code == 0
+    for field in fields(KolarikConfig):
+        assert f"--{field.name.replace('_', '-')}" in out
+    plain = re.sub(r"[│\s]+", " ", out)
+    assert "Clips a step (section 3.2). (default: 32)" in plain
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lambda d: (d / "labels.csv").unlink(), "labels.csv: not found"),
+        (lambda d: next(d.glob("videos/*.mp4")).write_bytes(b""), "is empty (0 bytes)"),
+        (lambda d: next(d.glob("videos/*.roi.json")).write_text("{"), "roi.json"),
+        (lambda d: shutil.rmtree(d), "labels.csv: not found"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(own_data, tmp_path, damage, expected):
+    damage(own_data)
+    arguments = [*TRAIN, "--data", own_data, "--out", tmp_path / "o", "--stop-after", "prepare"]
+    code, _, err = finish(command(*arguments))
+    assert code == 2
+    assert expected in one_line(err)
+    assert not list((tmp_path / "o").glob("stores/2_30x30"))
+
+
+def test_prepare_needs_no_tensorflow_and_little_memory(small_phantoms, tmp_path):
+    arguments = [*TRAIN[:1], "--cell", "all_30x30", "--data", small_phantoms, "--out", tmp_path]
+    script = (
+        "import resource, runpy, sys\n"
+        f"sys.argv = {[str(a) for a in arguments]!r} + ['--stop-after', 'prepare']\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "finally:\n"
+        "    print('tensorflow' in sys.modules, "
+        "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    code, out, err = finish(command("-c", script))
+    assert code == 0, err
+    imported, peak_kilobytes = out.strip().splitlines()[-1].split()
+    assert imported == "False"
+    assert int(peak_kilobytes) < 600_000
+
+
+def wait_for(condition, process, seconds=120):
+    """Wait until `condition` holds; fail if the process ends first."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if process.poll() is not None or time.monotonic() > until:
+            code, out, err = finish(process)
+            raise AssertionError(f"ended with {code} too early:\n{out}\n{err}")
+        time.sleep(0.01)
+
+
+def test_ctrl_c_during_prepare_leaves_no_store_and_the_next_run_carries_on(own_data, tmp_path):
+    out = tmp_path / "o"
+    arguments = [*TRAIN, "--data", own_data, "--out", out, "--stop-after", "prepare"]
+    progress = out / "stores" / "2_30x30.partial" / "progress.json"
+    process = command(*arguments)
+    wait_for(progress.exists, process)
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process)
+    assert code == 130 and "run the same command again" in one_line(err)
+    assert not (out / "stores" / "2_30x30").exists()
+    done_before = json.loads(progress.read_text())["count"]
+
+    code, _, err = finish(command(*arguments))
+    assert code == 0, err
+    undisturbed = tmp_path / "undisturbed"
+    finish(command(*arguments[:-4], "--out", undisturbed, *arguments[-2:]))
+    ours, whole = (np.load(f / "stores/2_30x30/samples.npy") for f in (out, undisturbed))
+    assert 0 < done_before <= len(ours)
+    assert np.array_equal(ours, whole)
+    indices = [(f / "stores/2_30x30/index.csv").read_text() for f in (out, undisturbed)]
+    assert indices[0] == indices[1]
+
+
+def test_ctrl_c_during_training_keeps_the_finished_epoch(small_phantoms, tmp_path):
+    arguments = [*TRAIN, "--data", small_phantoms, "--out", tmp_path]
+    folder = tmp_path / "runs/kolarik2023/resnet3d_18-2_30x30/seed0"
+    process = command(*arguments)
+    wait_for((folder / "history.csv").exists, process)
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process)
+    assert code == 130 and "run the same command again" in one_line(err)
+    assert not (folder / "model.keras").exists() and not (folder / "metrics.json").exists()
+    first_epoch = (folder / "history.csv").read_text().splitlines()[1]
+
+    code, out, err = finish(command(*arguments))
+    assert code == 0, err
+    lines = (folder / "history.csv").read_text().splitlines()
+    assert lines[1] == first_epoch and len(lines) == 3
+    assert "not comparable" in out
+    code, out, _ = finish(command("scripts/verify.py", tmp_path))
+    assert code == 0 and "Resnet3D-18" in out and "phantoms, not the paper's patients" in out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
+def test_a_full_disk_is_one_line_and_leaves_no_store(small_phantoms, tmp_path):
+    limit = 2_000_000  # bytes a file may grow to: the store needs more
+    arguments = [*TRAIN, "--data", small_phantoms, "--out", tmp_path, "--stop-after", "prepare"]
+    arguments[arguments.index("--max-tiles") + 1] = "20"
+
+    def small_disk():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    code, _, err = finish(command(*arguments, preexec_fn=small_disk))
+    assert code == 2 and "free space" in one_line(err)
+    assert not (tmp_path / "stores" / "2_30x30").exists()
+    code, _, err = finish(command(*arguments))
+    assert code == 0, err
+
+
+def test_verify_without_runs_says_what_to_do(tmp_path):
+    code, _, err = finish(command("scripts/verify.py", tmp_path))
+    assert code == 2 and "holds no finished run" in one_line(err)
+
+
+def test_make_phantom_refuses_impossible_cohorts(tmp_path):
+    arguments = ["scripts/make_phantom.py", "--out", tmp_path / "p", "--present", "-1"]
+    code, _, err = finish(command(*arguments))
+    assert code == 2 and "at least one patient" in one_line(err)
