@@ -144,13 +144,13 @@ def tile_grid(polygon: np.ndarray, tile_set: TileSet) -> list[Tile]:
 
 
 def cut_tile(clip: Clip, tile: Tile, px: int) -> np.ndarray:
-    """A view of a clip: uint8 (60, px, px)."""
-    return clip.frames[:, tile.y : tile.y + px, tile.x : tile.x + px]
+    """The tile's own copy of a clip's pixels: uint8 (frames, px, px)."""
+    return np.ascontiguousarray(clip.frames[:, tile.y : tile.y + px, tile.x : tile.x + px])
 
 
 def is_flat(samples: np.ndarray) -> bool:
     """Whether uint8 pixels show nothing: letterbox, or the black outside the sector."""
-    _, deviation = cv2.meanStdDev(np.ascontiguousarray(samples).reshape(len(samples), -1))
+    _, deviation = cv2.meanStdDev(samples.reshape(len(samples), -1))
     return bool(deviation[0, 0] < FLAT_TILE_DEVIATION)
 
 

@@ -9,7 +9,6 @@ import csv
 import json
 import platform
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from preprocessing.errors import InputError
 from replication.records import (
@@ -126,11 +126,14 @@ class RunFolder:
         write_json(self.path / METRICS, metrics)
 
 
-def fit(run: RunFolder, training: Training, environment: dict) -> None:
+def fit(
+    run: RunFolder, training: Training, environment: dict, say: Callable[[str], None] = print
+) -> None:
     """Train to the end, or from the last finished epoch on, and save the model of lowest val_loss.
 
     Each epoch commits by rewriting history.csv after its state (weights and optimizer) is on
     disk. The states of the last and of the best epoch are kept until model.keras is written.
+    `say` receives a line for each epoch; a terminal also sees a bar with rate and estimate.
 
     Raises:
         InputError: the loss is no longer finite; the states that were good stay on disk.
@@ -154,7 +157,8 @@ def fit(run: RunFolder, training: Training, environment: dict) -> None:
             initial_epoch=epoch,
             epochs=epoch + 1,
             shuffle=False,  # train_data has already ordered the epoch
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=0,
+            callbacks=[_ProgressBar(f"epoch {epoch + 1} of {training.epochs}")],
         ).history
         row = {"epoch": epoch, **{name: values[-1] for name, values in logs.items()}}
         row["seconds"] = time.perf_counter() - started
@@ -165,6 +169,10 @@ def fit(run: RunFolder, training: Training, environment: dict) -> None:
         _save_state(model, _state_path(run, epoch))
         history.append(row)
         write_csv(run.path / HISTORY, history)
+        say(
+            f"epoch {epoch + 1} of {training.epochs}: loss {row['loss']:.3f}, "
+            f"val_loss {row['val_loss']:.3f}, {row['seconds']:.0f} s"
+        )
         kept = {_state_path(run, epoch), _state_path(run, best_epoch(history))}
         for state in run.path.glob("state-*.weights.h5"):
             if state not in kept:
@@ -173,6 +181,26 @@ def fit(run: RunFolder, training: Training, environment: dict) -> None:
     save_model(model, run.path / MODEL)
     for state in run.path.glob("state-*.weights.h5"):
         state.unlink()
+
+
+class _ProgressBar(keras.callbacks.Callback):
+    """A bar with rate and estimate over the steps of an epoch; silent without a terminal."""
+
+    def __init__(self, title: str):
+        super().__init__()
+        self.title = title
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.bar = tqdm(
+            total=self.params["steps"], desc=self.title, unit="step", disable=None, leave=False
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
+        self.bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.bar.close()
 
 
 def best_epoch(history: Sequence[dict[str, float]]) -> int:

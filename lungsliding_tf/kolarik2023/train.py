@@ -87,7 +87,7 @@ def run_study(config: KolarikConfig, say: Callable[[str], None]) -> list[verdict
             samples = split_samples(config, stores[cell], seed)
             if not folder.trained:
                 say(f"{folder.path}: {_describe_split(samples)}")
-                _train(config, folder, samples, cell, depth, seed, precision)
+                _train(config, folder, samples, (cell, depth, seed), precision, say)
             if config.stop_after == "evaluate" and not folder.finished:
                 _evaluate(config, folder, samples, cell)
     if config.stop_after == "train":
@@ -155,12 +155,12 @@ def _train(
     config: KolarikConfig,
     folder: RunFolder,
     samples: Samples,
-    cell: str,
-    depth: int | None,
-    seed: int,
+    experiment: tuple[str, int | None, int],
     precision: str,
+    say: Callable[[str], None],
 ) -> None:
     """Fit one network; the checkpoint is chosen on val, or on test as published."""
+    cell, depth, seed = experiment
     channels = 1 if cell == MMODE_CELL else 3
     shape = (*samples.store.samples.shape[1:], channels)
     build = build_mmode_resnet18 if depth is None else partial(build_resnet3d, depth)
@@ -184,6 +184,7 @@ def _train(
             seed=seed,
         ),
         run.describe_environment(samples.store.fingerprint, precision),
+        say,
     )
 
 
