@@ -116,13 +116,8 @@ class StoreWriter:
         if self._can_resume():
             self._resume()
         else:
-            shutil.rmtree(self.partial, ignore_errors=True)
-            self.partial.mkdir(parents=True)
-            _write_text(self.partial / RECIPE, json.dumps(self.recipe, indent=1))
-            (self.partial / SAMPLES).write_bytes(self._header(0))
-        self._samples = (self.partial / SAMPLES).open("ab")
-        self._index = _CsvAppender(self.partial / INDEX)
-        self._sources = _CsvAppender(self.partial / SOURCES)
+            self._begin()
+        self._open_files()
 
     def __enter__(self):
         return self
@@ -154,6 +149,15 @@ class StoreWriter:
         }
         _write_text(self.partial / _PROGRESS, json.dumps({"count": self.count, "bytes": lengths}))
 
+    def discard_source(self) -> None:
+        """Take back what was added since the last `finish_source`."""
+        self.__exit__()
+        if self._can_resume():
+            self._resume()
+        else:
+            self._begin()
+        self._open_files()
+
     def close(self) -> Store:
         """Turn the partial folder into the finished store.
 
@@ -174,6 +178,18 @@ class StoreWriter:
             shutil.rmtree(self.folder)
         self.partial.rename(self.folder)
         return Store(self.folder)
+
+    def _begin(self) -> None:
+        shutil.rmtree(self.partial, ignore_errors=True)
+        self.partial.mkdir(parents=True)
+        _write_text(self.partial / RECIPE, json.dumps(self.recipe, indent=1))
+        (self.partial / SAMPLES).write_bytes(self._header(0))
+        self.count, self.done = 0, []
+
+    def _open_files(self) -> None:
+        self._samples = (self.partial / SAMPLES).open("ab")
+        self._index = _CsvAppender(self.partial / INDEX)
+        self._sources = _CsvAppender(self.partial / SOURCES)
 
     def _flush(self) -> None:
         for file in (self._samples, self._index, self._sources):

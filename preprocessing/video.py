@@ -74,9 +74,11 @@ def list_videos(path: Path) -> list[Path]:
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; give a video or a folder of videos")
-    if is_video(path):
+    if path.is_file() and is_video(path):
         return [path]
     found = sorted(p for p in path.rglob("*") if is_video(p))
+    if not found and is_video(path):  # frames, and no videos below: a picture beside them is none
+        return [path]
     if not found:
         known = ", ".join(VIDEO_SUFFIXES)
         raise InputError(f"{path}: no video found; expected {known} or folders of PNG frames")

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -164,7 +165,7 @@ def judge_runs(paper: str, experiments: Sequence[Experiment]) -> list[Verdict]:
     Our number is the mean over the seeds, and so are the bounds of its interval: Ours: the seeds
     share patients, so several are no more certain about other patients than one.
     """
-    verdicts = []
+    verdicts = [v for e in experiments for v in _judge_unreported(paper, e)]
     for reported in load_reported(paper):
         for e in experiments:
             if (e.row, e.dataset) != (reported.row, reported.dataset):
@@ -180,6 +181,20 @@ def judge_runs(paper: str, experiments: Sequence[Experiment]) -> list[Verdict]:
     return verdicts
 
 
+def _judge_unreported(paper: str, e: Experiment) -> list[Verdict]:
+    """Our metrics of an experiment that no table of the paper has: never comparable."""
+    if any((r.row, r.dataset) == (e.row, e.dataset) for r in load_reported(paper)):
+        return []
+    verdicts = []
+    for metric in ("accuracy", "sensitivity", "specificity", "f1"):
+        reported = Reported(paper, "-", e.row, e.dataset, metric, math.nan, 4, None, "")
+        ours, low, high = (e.mean("test", "clip", metric, k) for k in ("value", "low", "high"))
+        n = round(e.mean("test", "clip", "n"))
+        reasons = (*e.not_comparable, "the paper prints no number for it")
+        verdicts.append(judge(reported, ours, low, high, n, e.seeds, reasons))
+    return verdicts
+
+
 def as_rows(verdicts: Sequence[Verdict]) -> list[dict]:
     """Verdicts as plain dicts for CSV files and tables."""
     return [
@@ -188,7 +203,7 @@ def as_rows(verdicts: Sequence[Verdict]) -> list[dict]:
             "row": v.reported.row,
             "dataset": v.reported.dataset,
             "metric": v.reported.metric,
-            "paper": f"{v.reported.value:.{v.reported.decimals}f}",
+            "paper": "-" if math.isnan(v.reported.value) else _printed(v.reported),
             "ours": f"{v.ours:.4f}",
             "low": f"{v.low:.4f}",
             "high": f"{v.high:.4f}",
@@ -199,6 +214,10 @@ def as_rows(verdicts: Sequence[Verdict]) -> list[dict]:
         }
         for v in verdicts
     ]
+
+
+def _printed(reported: Reported) -> str:
+    return f"{reported.value:.{reported.decimals}f}"
 
 
 def format_verdicts(verdicts: Sequence[Verdict]) -> str:

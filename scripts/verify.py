@@ -1,7 +1,7 @@
 """Print the paper's numbers beside ours, from the run folders below an --out folder.
 
-    python scripts/verify.py replication-output
-    python scripts/verify.py replication-output --paper kolarik2023
+    python scripts/verify.py replication-output/classroom
+    python scripts/verify.py replication-output/classroom --paper kolarik2023
 
 Our metrics are recomputed from each run's predictions.csv; nothing is trained.
 """

@@ -34,6 +34,8 @@ class KolarikConfig:
     stop_after: Literal["prepare", "train", "evaluate"] = "evaluate"
     """Stop after this stage."""
 
+    write_unified: bool = False
+    """Also write every video at 640x480 and 30 FPS as MP4, as the paper did (section 3.1.1)."""
     region: Literal["marked", "whole"] = "marked"
     """Use the marked region (section 3.1.1), or the whole picture of every video."""
     roi_dir: Path | None = None
@@ -44,6 +46,10 @@ class KolarikConfig:
     """Stretch to 640x480 instead of letterboxing. Ours: section 3.1.1 does not say which."""
     max_tiles: int | None = None
     """At most this many tiles a clip, evenly spread. Ours: the paper takes all."""
+    mmode_frames: int = 64
+    """Width of an M-mode image in frames (Table 5: 64)."""
+    mmode_height: int = 128
+    """Rows that a column of the region is resampled to. Ours: not stated."""
     mmode_columns: int = 8
     """Columns for each M-mode window. Ours: not stated."""
     mmode_vote: Literal["mean", "majority"] = "mean"
@@ -68,13 +74,13 @@ class KolarikConfig:
     epochs: int = 16
     """Passes over the training part (section 3.2)."""
     learning_rate: float = 1e-3
-    """Of Adam (section 3.2 names Adam alone; this is the Keras default)."""
+    """Of Adam. Ours: section 3.2 names Adam alone; this is the Keras default."""
     batch_norm_momentum: float = 0.99
     """Weight of the old moving average. Released: the Keras default; lower it for short runs."""
     precision: Literal["float32", "auto"] = "float32"
-    """auto: mixed_float16 on GPUs, mixed_bfloat16 on CPUs that multiply it. Ours."""
+    """Ours: auto takes mixed_float16 on GPUs and mixed_bfloat16 on CPUs that multiply it."""
     smooth_samples: int = 50
-    """Noisy copies for SmoothGrad (section 4.5 names the method alone)."""
+    """Noisy copies for SmoothGrad. Ours: section 4.5 names the method alone."""
 
     shuffle_labels: bool = False
     """Sanity check: deal the labels out anew over the patients. The AUROC must fall to chance."""

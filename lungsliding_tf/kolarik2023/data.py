@@ -11,7 +11,9 @@ from lungsliding_tf.kolarik2023.config import MMODE_CELL, KolarikConfig
 from lungsliding_tf.kolarik2023.control import freeze
 from lungsliding_tf.kolarik2023.pictures import class_counts, save_class_counts
 from lungsliding_tf.labels import (
+    ABSENT,
     LABEL_NAMES,
+    PRESENT,
     LabelledVideo,
     read_labels,
     unlisted_videos,
@@ -24,6 +26,8 @@ from preprocessing.store import Store, StoreWriter
 from preprocessing.video import VideoInfo
 
 NAME_OF_LABEL = {label: name for name, label in LABEL_NAMES.items()}
+# Raise it when `prepare` comes to cut other samples from the same videos: stores are then rebuilt.
+RECIPE_VERSION = 1
 CVAT_SUFFIX = ".cvat_annotations.json"
 Samples = Iterator[tuple[np.ndarray, dict]]
 RECIPE_PACKAGES = ("numpy", "opencv-python-headless", "scikit-image")
@@ -50,6 +54,8 @@ def store_name(config: KolarikConfig, cell: str) -> str:
 
 def prepare_all(config: KolarikConfig, say: Callable[[str], None]) -> dict[str, Store]:
     """The store of each cell that `config` names, said and drawn (Figure 4). See `prepare`."""
+    if config.write_unified:
+        _write_unified(config)
     stores = {cell: prepare(config, cell, say) for cell in config.cell}
     for cell, data in stores.items():
         _say_what_is_in(data, cell, say)
@@ -81,7 +87,7 @@ def prepare(config: KolarikConfig, cell: str, say: Callable[[str], None]) -> Sto
         say(f"{folder}: recipe or sources changed, preparing it again")
     for name in unlisted_videos(config.data, labelled):
         say(f"{name}: not named in labels.csv, left out")
-    shape = _sample_shape(cell)
+    shape = _sample_shape(config, cell)
     samples = sum(_estimate(config, cell, s) for s in sources if not s.problem)
     needed = samples * int(np.prod(shape))
     say(f"{folder}: at most {samples} samples, {needed / 1e6:.1f} MB")
@@ -142,6 +148,16 @@ def _tile_grids(
     return grids
 
 
+def _write_unified(config: KolarikConfig) -> None:
+    """Write each labelled video as `unified/<file>.mp4` below the output folder, once."""
+    labelled = read_labels(config.data, config.allow_mixed_patients or config.control_frozen)
+    for one in tqdm(labelled, "unify", unit="video", disable=None):
+        target = (config.out / "unified" / one.file).with_suffix(".mp4")
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            video.write_mp4(target, video.unify(one.path, config.stretch))
+
+
 def _recipe(config: KolarikConfig, cell: str, sources: list[Source]) -> dict:
     """What determines a store's content."""
     parameters = {
@@ -151,9 +167,11 @@ def _recipe(config: KolarikConfig, cell: str, sources: list[Source]) -> dict:
         "control_frozen": config.control_frozen,
     }
     if cell == MMODE_CELL:
-        parameters["mmode_columns"] = config.mmode_columns
+        for name in ("mmode_frames", "mmode_height", "mmode_columns"):
+            parameters[name] = getattr(config, name)
     return {
         "study": "kolarik2023",
+        "version": RECIPE_VERSION,
         "cell": cell,
         "parameters": parameters,
         "packages": {name: version(name) for name in RECIPE_PACKAGES},
@@ -171,16 +189,16 @@ def _recipe(config: KolarikConfig, cell: str, sources: list[Source]) -> dict:
     }
 
 
-def _sample_shape(cell: str) -> tuple[int, ...]:
+def _sample_shape(config: KolarikConfig, cell: str) -> tuple[int, ...]:
     if cell == MMODE_CELL:
-        return (mmode.MMODE_HEIGHT, mmode.MMODE_FRAMES)
+        return (config.mmode_height, config.mmode_frames)
     return (CLIP_FRAMES, TILE_SETS[cell].px, TILE_SETS[cell].px)
 
 
 def _estimate(config: KolarikConfig, cell: str, source: Source) -> int:
     """At most how many samples a video gives, from its header and regions."""
     if cell == MMODE_CELL:
-        windows = int(source.info.seconds * video.UNIFIED_FPS) // mmode.MMODE_FRAMES
+        windows = int(source.info.seconds * video.UNIFIED_FPS) // config.mmode_frames
         return windows * config.mmode_columns * len(source.regions)
     tiles = 0
     for region, grid in zip(source.regions, source.grids, strict=True):
@@ -196,11 +214,17 @@ def _write_source(config: KolarikConfig, cell: str, source: Source, writer: Stor
     count, before, problem = ClipCount(), writer.count, source.problem
     if not problem:
         cut = _mmode_samples if cell == MMODE_CELL else _tile_samples
-        for sample, place in cut(config, cell, source, count):
-            writer.add(sample, _index_row(source.labelled, place))
+        try:
+            for sample, place in cut(config, cell, source, count):
+                writer.add(sample, _index_row(source.labelled, place))
+        except InputError as error:  # cut short: seen only where the frames end
+            if not config.skip_unusable:
+                raise
+            writer.discard_source()  # the clips before would be a part of the video that luck chose
+            problem = str(error)
     samples = writer.count - before
     if not problem and not samples:
-        problem = _why_nothing(source, cell, count)
+        problem = _why_nothing(config, cell, count)
     return {
         "file": source.labelled.file,
         "patient_id": source.labelled.patient,
@@ -233,16 +257,24 @@ def _tile_samples(config: KolarikConfig, cell: str, source: Source, count: ClipC
                 place = {"clip": clip.number, "start_frame": clip.start, "region": number,
                          "row": tile.row, "column": tile.column, "x": tile.x,
                          "y": tile.y}  # fmt: skip
-                yield sample, place
-                if config.control_frozen:
-                    name = f"{source.labelled.file}/{clip.number}/{number}/{tile.row}/{tile.column}"
-                    yield freeze(sample, clip.native, name), {**place, "frozen": "yes"}
+                if not config.control_frozen:
+                    yield sample, place
+                    continue
+                name = f"{source.labelled.file}/{clip.number}/{number}/{tile.row}/{tile.column}"
+                yield sample, {**place, "class": "moving"}
+                yield freeze(sample, clip.native, name), {**place, "class": "frozen"}
 
 
 def _mmode_samples(config: KolarikConfig, cell: str, source: Source, count: ClipCount) -> Samples:
     """(uint8 (height, 64), place) pairs of a video."""
     images = mmode.read_mmode(
-        source.info, source.regions, config.stretch, count, config.mmode_columns
+        source.info,
+        source.regions,
+        config.stretch,
+        count,
+        config.mmode_columns,
+        config.mmode_height,
+        config.mmode_frames,
     )
     for window, number, m in images:
         if clips.is_flat(m.image):
@@ -253,22 +285,24 @@ def _mmode_samples(config: KolarikConfig, cell: str, source: Source, count: Clip
 
 
 def _index_row(labelled: LabelledVideo, place: dict) -> dict:
-    """A sample's row in index.csv, less its sample_id."""
+    """A sample's row in index.csv, less its sample_id.
+
+    In the control experiment the classes are moving (1) and frozen (0), whatever the video's label.
+    """
     place = dict(place)
-    frozen = place.pop("frozen", "no")
+    name = place.pop("class", NAME_OF_LABEL[labelled.label])
     return {
         "patient_id": labelled.patient,
-        "label": labelled.label,
-        "class": NAME_OF_LABEL[labelled.label],
+        "label": {"moving": PRESENT, "frozen": ABSENT}.get(name, labelled.label),
+        "class": name,
         "file": labelled.file,
         **place,
         "origin": "phantom" if labelled.is_phantom else "real",
-        "frozen": frozen,
     }
 
 
-def _why_nothing(source: Source, cell: str, count: ClipCount) -> str:
-    frames = mmode.MMODE_FRAMES if cell == MMODE_CELL else CLIP_FRAMES
+def _why_nothing(config: KolarikConfig, cell: str, count: ClipCount) -> str:
+    frames = config.mmode_frames if cell == MMODE_CELL else CLIP_FRAMES
     if count.clips == 0:
         return (f"too short: {count.dropped_frames} frames at 30 fps after "
                 f"{count.lead_in_frames} black ones, a clip needs {frames}")  # fmt: skip

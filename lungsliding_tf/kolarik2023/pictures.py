@@ -8,19 +8,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
 from lungsliding_tf import floors
-from lungsliding_tf.labels import LABEL_NAMES
 from preprocessing import mmode, video
 from preprocessing.roi import Region
 from preprocessing.store import Store
 from preprocessing.video import VideoInfo
 
-CLASS_COLOURS = {"present": "#2b7a78", "absent": "#c8553d", "not_stated": "#9a9a9a"}
+CLASS_COLOURS = {"present": "#2b7a78", "absent": "#c8553d", "not_stated": "#9a9a9a",
+                  "moving": "#2b7a78", "frozen": "#6c7a89"}  # fmt: skip
 
 
 def class_counts(store: Store) -> dict[str, int]:
-    """How many samples of a store show sliding present, absent or not_stated."""
+    """How many samples each class of a store has: present, absent, not_stated; moving, frozen."""
     names = store.column("class")
-    return {name: int((names == name).sum()) for name in LABEL_NAMES if (names == name).any()}
+    return {name: int((names == name).sum()) for name in CLASS_COLOURS if (names == name).any()}
 
 
 def save_class_counts(path: Path, stores: dict[str, Store]) -> None:
@@ -86,14 +86,14 @@ def save_mmode_picture(path: Path, info: VideoInfo, region: Region, title: str) 
 def clearest_video(store: Store, name: str) -> str | None:
     """The source file whose tiles tell its class most plainly; None if the class has none.
 
-    By the ratio of 10-frame to 1-frame difference: highest where sliding is present, lowest
+    By the ratio of 2-frame to 1-frame difference: highest where sliding is present, lowest
     where it is absent. For illustration only: nothing is trained or judged on the choice.
     """
     of_class = np.flatnonzero(store.column("class") == name)
     if of_class.size == 0:
         return None
     files = store.column("file")[of_class]
-    ratio = np.array([floors.persistence_ratio(store.samples[row]) for row in of_class])
+    ratio = np.array([floors.short_persistence_ratio(store.samples[row]) for row in of_class])
     names = np.unique(files)
     means = [ratio[files == file].mean() for file in names]
     return str(names[np.argmax(means) if name == "present" else np.argmin(means)])

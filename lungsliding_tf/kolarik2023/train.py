@@ -41,11 +41,17 @@ FLOORS = (
     "short_persistence_ratio",
 )
 
+# What the paper or its library states: another value is another experiment.
+PUBLISHED_SETTINGS = (
+    "region", "max_tiles", "test_fraction", "batch_size", "epochs", "batch_norm_momentum",
+)  # fmt: skip
+
 # What of the configuration determines a run's result; paths and which cells are run do not.
 RESULT_SETTINGS = (
-    "region", "stretch", "max_tiles", "mmode_columns", "protocol", "test_fraction",
+    "region", "stretch", "max_tiles", "mmode_frames", "mmode_height", "mmode_columns",
+    "protocol", "test_fraction",
     "val_fraction", "scaling", "batch_size", "epochs", "learning_rate", "batch_norm_momentum",
-    "precision", "smooth_samples", "shuffle_labels", "control_frozen",
+    "precision", "smooth_samples", "shuffle_labels", "control_frozen", "paper_data",
 )  # fmt: skip
 
 
@@ -118,8 +124,6 @@ def split_samples(config: KolarikConfig, store: Store, seed: int) -> Samples:
     """
     patients, labels = store.column("patient_id"), store.column("label").astype(int)
     files = store.column("file")
-    if config.control_frozen:
-        labels = np.where(store.column("frozen") == "yes", ABSENT, PRESENT)
     rows = np.flatnonzero(labels >= 0)
     patients, labels, files = patients[rows], labels[rows], files[rows]
     if config.shuffle_labels:
@@ -300,7 +304,7 @@ def _why_not_comparable(config: KolarikConfig, store: Store) -> list[str]:
             f"{_videos_by_class(store)}; drop the flag or complete the data"
         )
     published = KolarikConfig(config.data, config.out)
-    for name in ("region", "max_tiles", "batch_size", "epochs", "batch_norm_momentum"):
+    for name in PUBLISHED_SETTINGS:
         if getattr(config, name) != getattr(published, name):
             reasons.append(f"{name} is {getattr(config, name)}, not {getattr(published, name)}")
     return reasons

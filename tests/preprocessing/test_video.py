@@ -141,3 +141,9 @@ def test_writing_no_frames_leaves_nothing(tmp_path):
     with pytest.raises(InputError):
         video.write_mp4(tmp_path / "none.mp4", [])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_beside_the_videos_is_not_a_frame_folder(tmp_path, make_video):
+    path = make_video(tmp_path / "v.avi", counting_frames(3), 30.0, "MJPG")
+    cv2.imwrite(str(tmp_path / "probe.png"), np.zeros((8, 8), np.uint8))
+    assert video.list_videos(tmp_path) == [path]

@@ -128,7 +128,7 @@ def fake_store(tmp_path, patients, files, hashes):
     rng = np.random.default_rng(0)
     with StoreWriter(tmp_path / "s", recipe, (60, 30, 30)) as writer:
         for i, (patient, file) in enumerate(zip(patients, files, strict=True)):
-            row = {"patient_id": patient, "label": i % 2, "file": file, "frozen": "no"}
+            row = {"patient_id": patient, "label": i % 2, "file": file}
             writer.add(rng.integers(0, 255, (60, 30, 30), np.uint8), row)
         writer.finish_source({"file": "all", "reason": ""})
         return writer.close()
