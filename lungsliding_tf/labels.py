@@ -1,6 +1,7 @@
 """labels.csv of a lung sliding data set: which videos there are, whose, and what they show."""
 
 import csv
+import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,14 +42,16 @@ def read_labels(data: Path, allow_mixed_patients: bool = False) -> list[Labelled
         raise InputError(f"{table}: not found; --data needs a folder with labels.csv in it "
                          f"(columns {', '.join(REQUIRED_COLUMNS)})")  # fmt: skip
     try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+        lines = table.read_text(encoding="utf-8-sig").splitlines()
+        delimiter = ";" if lines and ";" in lines[0] else ","  # what some spreadsheets export
+        reader = csv.DictReader(lines, delimiter=delimiter)
+        rows = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{table}: is not a UTF-8 CSV file ({error})") from error
-    missing = [c for c in REQUIRED_COLUMNS if not rows or c not in rows[0]]
+    missing = [c for c in REQUIRED_COLUMNS if not rows or c not in rows[0][1]]
     if missing:
         raise InputError(f"{table}: lacks the columns {', '.join(missing)} or has no rows")
-    videos = [_parse(table, data, line, row) for line, row in enumerate(rows, start=2)]
+    videos = [_parse(table, data, line, row) for line, row in rows]
     _check_unique(table, videos)
     if not allow_mixed_patients:
         _check_one_class_a_patient(table, videos)
@@ -70,7 +73,7 @@ def _parse(table: Path, data: Path, line: int, row: dict) -> LabelledVideo:
     if name not in LABEL_NAMES:
         raise InputError(f"{where}: lung_sliding is {name!r}; expected {', '.join(LABEL_NAMES)}")
     path = data / row["file"].strip()
-    if not path.resolve().is_relative_to(data.resolve()):
+    if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(data)):
         raise InputError(f"{where}: {row['file']} lies outside {data}; move it into the folder")
     if not path.exists():
         raise InputError(f"{where}: {path} does not exist; correct the name or remove the line")

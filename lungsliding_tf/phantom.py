@@ -40,6 +40,7 @@ from lungsliding_tf.cohort import (
     draw_cohort,
 )
 from preprocessing.errors import InputError
+from preprocessing.video import read_frames
 
 __all__ = ["ABSENT", "PRESENT", "Patient", "PhantomConfig", "Truth", "draw_cohort", "marked_region"]
 __all__ += ["render", "write_dataset"]
@@ -252,7 +253,7 @@ def write_dataset(out: Path, config: PhantomConfig, progress: bool = True, n_job
         jobs = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
             delayed(_write_patient)(partial, patient) for patient in cohort
         )
-        for _ in tqdm(jobs, "phantom videos", len(cohort), unit="video", disable=not progress):
+        for _ in tqdm(jobs, "phantom videos", len(cohort), unit="video", disable=None if progress else True):
             pass
         _write_labels(partial / "labels.csv", cohort)
         (partial / RECIPE_FILE).write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
@@ -319,6 +320,9 @@ def _write_video(path: Path, frames: Iterator[np.ndarray], patient: Patient) -> 
             writer.write(frame)
     finally:
         writer.release()
+    written = sum(1 for _ in read_frames(path))  # OpenCV's writer reports no failure
+    if written != patient.frames:
+        raise InputError(f"{path}: {written} of {patient.frames} frames written; is the disk full?")
 
 
 def _write_labels(path: Path, cohort: list[Patient]) -> None:

@@ -1,1 +1,1 @@
-"""What turns image and video files into arrays. NumPy, SciPy and OpenCV only, no Keras."""
+"""What turns image and video files into arrays. No Keras; only the marking tool draws."""

@@ -1,5 +1,6 @@
 """60-frame clips and the square tiles of a marked region: the six data sets of Kolárik 2023."""
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -89,8 +90,9 @@ def read_clips(
     frames = np.empty((length, UNIFIED_HEIGHT, UNIFIED_WIDTH), np.uint8)
     native = np.empty(length, int)
     filled, picture_began = 0, False
+    left, top, right, bottom = video.unified_geometry(info, stretch).content  # without letterbox
     for native_index, frame in video.unify_indexed(info.path, stretch, info):
-        if not picture_began and frame.mean() < BLACK_FRAME_MEAN:
+        if not picture_began and frame[top:bottom, left:right].mean() < BLACK_FRAME_MEAN:
             count.lead_in_frames += 1
             continue
         picture_began = True
@@ -100,7 +102,7 @@ def read_clips(
             yield Clip(count.clips, count.lead_in_frames + count.clips * length, native, frames)
             count.clips += 1
             filled = 0
-    count.dropped_frames = filled  # Paper: section 3.1.1 cuts to 60 frames; the rest has no use
+    count.dropped_frames = filled  # Ours: the paper does not say what became of the rest
 
 
 def covering(regions: list[Region], clip: Clip) -> list[Region]:
@@ -127,7 +129,7 @@ def tile_grid(polygon: np.ndarray, tile_set: TileSet) -> list[Tile]:
     Returns:
         Tiles ordered by row, then column; empty where the region is smaller than a tile.
     """
-    mask = _polygon_mask(polygon)
+    mask = polygon_mask(polygon)
     ys, xs = np.nonzero(mask)
     if ys.size == 0:
         return []
@@ -169,7 +171,12 @@ def whole_picture(info: VideoInfo) -> Region:
     return Region(corners, 0, 2**31 - 1, label="whole")
 
 
-def _polygon_mask(polygon: np.ndarray) -> np.ndarray:
-    """Boolean (480, 640): pixels whose centre lies in the polygon."""
+def polygon_mask(polygon: np.ndarray) -> np.ndarray:
+    """Boolean (480, 640): pixels whose centre lies in a polygon of unified (n, 2) x, y corners."""
+    return _mask_of_corners(tuple(map(tuple, np.asarray(polygon).tolist())))
+
+
+@functools.lru_cache(maxsize=64)  # many videos share the region that is their whole picture
+def _mask_of_corners(polygon: tuple[tuple[float, float], ...]) -> np.ndarray:
     centred = np.asarray(polygon)[:, ::-1] - 0.5  # pixel (r, c) has its centre at (r + .5, c + .5)
     return polygon2mask((UNIFIED_HEIGHT, UNIFIED_WIDTH), centred)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from skimage.draw import polygon2mask
 
 from preprocessing import clips, video
 from preprocessing.clips import Clip
 from preprocessing.roi import Region
-from preprocessing.video import UNIFIED_HEIGHT, UNIFIED_WIDTH, VideoInfo
+from preprocessing.video import VideoInfo
 
 MMODE_FRAMES = 64  # Paper: Table 5 compares with the 64-frame images of Jaščur et al. 2021
 
@@ -40,7 +39,7 @@ class MMode:
 
 def region_columns(polygon: np.ndarray, columns: int) -> list[tuple[int, int, int]]:
     """Evenly spread columns through a region, as (x, top, bottom) in unified pixels."""
-    mask = polygon2mask((UNIFIED_HEIGHT, UNIFIED_WIDTH), np.asarray(polygon)[:, ::-1] - 0.5)
+    mask = clips.polygon_mask(polygon)
     heights = mask.sum(axis=0)
     usable = np.flatnonzero(heights >= max(MINIMUM_HEIGHT_SHARE * heights.max(), 1))
     if usable.size == 0:

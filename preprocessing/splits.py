@@ -82,7 +82,7 @@ class LeakReport:
     """What stands on both sides of a split.
 
     `patients` and `files` (pairs of names of one identical file) are leaks;
-    `near_duplicates` counts samples outside train that look like one inside it.
+    `near_duplicates` counts samples that look like one in another part.
     """
 
     patients: tuple[str, ...]
@@ -156,19 +156,21 @@ def check_split(report: LeakReport, leaks_requested: bool) -> bool:
 
 
 def count_near_duplicates(samples: Sequence[np.ndarray], parts: Sequence[str]) -> int:
-    """How many samples outside the training part nearly equal one inside it.
+    """How many samples of val nearly equal one of train, or of test one of train or val.
 
     Compares thumbnails (three frames, 10x10 px each, mean and scale removed) by correlation.
     """
     parts = np.asarray(parts)
-    train, other = np.flatnonzero(parts == TRAIN), np.flatnonzero(parts != TRAIN)
-    if train.size == 0 or other.size == 0:
-        return 0
     thumbnails = _thumbnails(samples)
-    nearest = NearestNeighbors(n_neighbors=1).fit(thumbnails[train])
-    distance, _ = nearest.kneighbors(thumbnails[other])
-    # For unit vectors |a - b|^2 = 2 - 2 correlation.
-    return int((distance[:, 0] ** 2 <= 2 - 2 * NEAR_DUPLICATE_CORRELATION).sum())
+    count = 0
+    for part, earlier in ((VAL, (TRAIN,)), (TEST, (TRAIN, VAL))):
+        ours, theirs = parts == part, np.isin(parts, earlier)
+        if ours.any() and theirs.any():
+            nearest = NearestNeighbors(n_neighbors=1).fit(thumbnails[theirs])
+            distance, _ = nearest.kneighbors(thumbnails[ours])
+            # For unit vectors |a - b|^2 = 2 - 2 correlation.
+            count += int((distance[:, 0] ** 2 <= 2 - 2 * NEAR_DUPLICATE_CORRELATION).sum())
+    return count
 
 
 def _thumbnails(samples: Sequence[np.ndarray]) -> np.ndarray:

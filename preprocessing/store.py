@@ -171,6 +171,10 @@ class StoreWriter:
             )
             shutil.rmtree(self.partial)
             raise InputError(f"{self.folder}: no source gave a usable sample ({reasons} ...)")
+        sample_bytes = int(np.prod(self.shape)) * self.dtype.itemsize
+        expected = len(self._header(0)) + self.count * sample_bytes
+        if (self.partial / SAMPLES).stat().st_size != expected:
+            raise InputError(f"{self.partial}: another process wrote into it; run one at a time")
         with (self.partial / SAMPLES).open("r+b") as samples:
             samples.write(self._header(self.count))
         (self.partial / _PROGRESS).unlink()
@@ -243,6 +247,9 @@ def check_space(folder: Path, needed: int) -> None:
     Raises:
         InputError: the disk that will hold `folder` has fewer than `needed` bytes free.
     """
+    partial = folder.with_name(folder.name + ".partial") / SAMPLES
+    if partial.exists():  # what an interrupted prepare wrote already has its place
+        needed -= partial.stat().st_size
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(existing).free
     if free < needed:

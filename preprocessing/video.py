@@ -147,7 +147,8 @@ def unify(path: Path, stretch: bool = False, info: VideoInfo | None = None) -> I
     """Stream a video at 640x480 and 30 frames a second, its duration kept.
 
     Unified frame j shows the native frame nearest in time to j / 30 s: frames of a 54 fps
-    source are dropped, frames of a slow source repeated, none is blended.
+    source are dropped, frames of a slow source repeated, none is blended. Ours: frames are taken
+    to be equally spaced at the frame rate that the header states, also in GIFs that pause.
 
     Yields:
         uint8 arrays (480, 640), gray. The same array object may be yielded twice in a row:
@@ -167,17 +168,17 @@ def unify_indexed(
     info = info or probe(path)
     geometry = unified_geometry(info, stretch)
     step = info.fps / UNIFIED_FPS  # native frames a unified frame
-    produced, index, fitted = 0, -1, None
+    produced, index, shown, fitted = 0, -1, -1, None
     for index, frame in _indexed_frames(path, needed=lambda i: _nearest_exists(i, step)):
         if frame is None:  # decoded past without conversion: no unified frame shows it
             continue
-        fitted = _fit(frame, geometry)
+        shown, fitted = index, _fit(frame, geometry)
         while _nearest(produced, step) <= index:
-            yield index, fitted
+            yield shown, fitted
             produced += 1
-    # The last native frame lasts until the end of the video.
+    # The last frame shown lasts until the end of the video.
     while fitted is not None and produced * step < index + 1 - 1e-6:
-        yield index, fitted
+        yield shown, fitted
         produced += 1
 
 
@@ -204,12 +205,23 @@ def write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float = UNIFIED_FPS
         if writer is None:
             raise InputError(f"{path}: there are no frames to write")
         writer.release()
+        _check_written(partial, path, count)
         partial.replace(path)
     finally:
         if writer is not None:
             writer.release()
         partial.unlink(missing_ok=True)
     return count
+
+
+def _check_written(partial: Path, path: Path, count: int) -> None:
+    """OpenCV's writer reports no failure: count what can be read back."""
+    try:
+        written = sum(1 for _ in _indexed_frames(partial, needed=lambda _: False))
+    except InputError:
+        written = 0
+    if written != count:
+        raise InputError(f"{path}: {written} of {count} frames were written; is the disk full?")
 
 
 def _nearest(unified_index: int, step: float) -> int:

@@ -1,20 +1,28 @@
 """How every command ends: one clear line and a status that scripts can read."""
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 
 from preprocessing.errors import InputError
 
 BAD_INPUT, INTERRUPTED = 2, 130
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+# Decoders and TensorFlow write notes to stderr, where the one line has to stand out.
+QUIET = {"OPENCV_LOG_LEVEL": "SILENT", "OPENCV_FFMPEG_LOGLEVEL": "-8", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def run_command(command: Callable[[], None]) -> None:
     """Run a command's body and exit with its status.
 
-    Exits 0 when it returns, 2 with one line on stderr for input that cannot be used or a full
-    disk, 130 for Ctrl-C. Anything else is a bug and keeps its stack trace.
+    Exits 0 when it returns, 2 with one line on stderr for input that cannot be used, for a file
+    that cannot be read or written and for a full disk, 130 for Ctrl-C. Anything else is a bug and
+    keeps its stack trace. Libraries that the body imports are told to be quiet.
     """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         command()
     except InputError as error:
@@ -22,10 +30,16 @@ def run_command(command: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _leave(INTERRUPTED, "interrupted: run the same command again to carry on")
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG):
+        if error.errno in DISK_FULL:
+            where = error.filename or "the output folder"
+            _leave(
+                BAD_INPUT, f"error: {where}: {error.strerror}; free space or choose another --out"
+            )
+        if error.filename is None:
             raise
-        where = error.filename or "the output folder"
-        _leave(BAD_INPUT, f"error: {where}: {error.strerror}; free space or choose another --out")
+        _leave(
+            BAD_INPUT, f"error: {error.filename}: {error.strerror}; check the path and its rights"
+        )
 
 
 def _leave(status: int, line: str) -> None:

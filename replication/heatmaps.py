@@ -23,7 +23,7 @@ def vanilla_saliency(model: keras.Model, clips: np.ndarray, positive: bool = Tru
 
     Args:
         model: one sigmoid output.
-        clips: float32 (n, frames, height, width, channels) in 0..1.
+        clips: float32 (n, frames, height, width, channels), scaled as the network was trained.
         positive: explain the score of class 1, else of class 0.
 
     Returns:

@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from preprocessing.errors import InputError
 
 METRICS = ("accuracy", "sensitivity", "specificity", "precision", "f1", "auroc")
-THRESHOLD = 0.5  # Ours: the paper does not state it; 0.5 is what Keras' accuracy uses
+THRESHOLD = 0.5  # Ours: the paper does not state it; a score of 0.5 counts as positive
 RESAMPLES = 1000
 
 
@@ -124,8 +124,8 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
 def metrics_with_intervals(predictions: Predictions, seed: int = 0) -> dict[str, dict]:
     """Each metric's value with its 95 % percentile bootstrap interval over patients.
 
-    Patients are drawn with replacement within each class (clips of one patient are not
-    independent), so that no resample loses a class.
+    Patients are drawn with replacement (clips of one patient are not independent), within each
+    class so that no resample loses one; as a whole where patients have samples of both classes.
 
     Returns:
         {metric: {"value", "low", "high"}} plus "n", "positives" and "patients". With fewer than
@@ -186,11 +186,13 @@ def _bootstrap(
     predictions: Predictions, statistic: Callable[[np.ndarray], np.ndarray], seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """2.5 % and 97.5 % percentiles of a statistic over resampled patients."""
-    by_class = []
-    for label in np.unique(predictions.labels):
-        of_class = np.flatnonzero(predictions.labels == label)
-        names = predictions.patients[of_class]
-        by_class.append([of_class[names == name] for name in np.unique(names)])
+    patients, labels = predictions.patients, predictions.labels
+    strata = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    if len(strata) == 2 and np.intersect1d(*(patients[rows] for rows in strata)).size:
+        strata = [np.arange(len(labels))]  # patients with both classes are drawn with all they have
+    by_class = [
+        [rows[patients[rows] == name] for name in np.unique(patients[rows])] for rows in strata
+    ]
     rng = np.random.default_rng(seed)
     draws = []
     for _ in range(RESAMPLES):

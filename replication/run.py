@@ -83,7 +83,8 @@ class RunFolder:
         config = json.loads(json.dumps(config))
         path.mkdir(parents=True, exist_ok=True)
         earlier = path / CONFIG
-        if earlier.exists():
+        begun = any((path / name).exists() for name in (HISTORY, MODEL, METRICS))
+        if earlier.exists() and begun:
             differing = _differing_keys(read_json(earlier), config)
             if differing:
                 raise InputError(

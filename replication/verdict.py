@@ -47,6 +47,7 @@ class Verdict:
     seeds: int
     verdict: str
     reason: str
+    experiment: str = ""
 
 
 def load_reported(paper: str) -> list[Reported]:
@@ -175,9 +176,8 @@ def judge_runs(paper: str, experiments: Sequence[Experiment]) -> list[Verdict]:
             )
             n = round(e.mean("test", "clip", "n"))
             judged = judge(reported, ours, low, high, n, e.seeds, e.not_comparable)
-            if e.leaky:
-                judged = replace(judged, verdict=f"LEAKY: {judged.verdict}")
-            verdicts.append(judged)
+            mark = "LEAKY: " if e.leaky else ""
+            verdicts.append(replace(judged, verdict=mark + judged.verdict, experiment=e.name))
     return verdicts
 
 
@@ -191,7 +191,8 @@ def _judge_unreported(paper: str, e: Experiment) -> list[Verdict]:
         ours, low, high = (e.mean("test", "clip", metric, k) for k in ("value", "low", "high"))
         n = round(e.mean("test", "clip", "n"))
         reasons = (*e.not_comparable, "the paper prints no number for it")
-        verdicts.append(judge(reported, ours, low, high, n, e.seeds, reasons))
+        judged = judge(reported, ours, low, high, n, e.seeds, reasons)
+        verdicts.append(replace(judged, experiment=e.name))
     return verdicts
 
 
@@ -199,6 +200,7 @@ def as_rows(verdicts: Sequence[Verdict]) -> list[dict]:
     """Verdicts as plain dicts for CSV files and tables."""
     return [
         {
+            "experiment": v.experiment,
             "table": v.reported.table,
             "row": v.reported.row,
             "dataset": v.reported.dataset,

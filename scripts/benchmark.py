@@ -83,7 +83,7 @@ def prepare_row(repeats: int, folder: Path) -> list[Row]:
 
         def cut(source=source, config=config, cell=cell):
             target = Path(tempfile.mkdtemp(dir=folder)) / "store"
-            shape = data._sample_shape(cell)
+            shape = data._sample_shape(config, cell)
             with data.StoreWriter(target, {"sources": []}, shape) as writer:
                 writer.finish_source(data._write_source(config, cell, source, writer))
                 writer.close()
@@ -296,7 +296,6 @@ def _document(rows: list[Row], arguments: Arguments) -> str:
 def main() -> None:
     """Measure the rows, print them as they come, write the table."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     repeats = 3 if arguments.quick else 7
     rows: list[Row] = []
     for name in arguments.rows:

@@ -4,7 +4,6 @@ Makes .venv and installs what is needed on the first call, then makes phantoms (
 prepares, trains, evaluates, explains and judges. Needs Python 3.11 to 3.13, no more.
 """
 
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -12,8 +11,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from environment import enter
-
-SIZES = ("smoke", "classroom", "paper")
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,6 @@ def main() -> None:
     """Read the command line and run the study of each paper that it names."""
     import tyro
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes
     paper = Annotated[
         Literal["all", "kolarik2023"], tyro.conf.Positional, tyro.conf.arg(name="paper")
     ]
@@ -55,6 +51,7 @@ def main() -> None:
 def replicate_kolarik2023(arguments: Arguments) -> None:
     """Phantoms or given videos to a verdict table, contact sheets and M-mode pictures."""
     from lungsliding_tf.kolarik2023.config import KolarikConfig
+    from lungsliding_tf.kolarik2023.data import prepare_all
     from lungsliding_tf.kolarik2023.sizes import SIZES
     from lungsliding_tf.phantom import write_dataset
 
@@ -73,10 +70,11 @@ def replicate_kolarik2023(arguments: Arguments) -> None:
         precision=arguments.precision,
         **size.settings,
     )
+    stores = prepare_all(config, print)
     from lungsliding_tf.kolarik2023.train import run_study
     from replication.verdict import format_verdicts
 
-    print(format_verdicts(run_study(config, print)))
+    print(format_verdicts(run_study(config, stores, print)))
     print(f"pictures: {out / 'figures'} and the figures folders below {out / 'runs'}")
     print(f"kolarik2023, size {arguments.size}: {time.perf_counter() - started:.0f} s")
 

@@ -5,8 +5,6 @@ python scripts/train_kolarik2023.py --data DIR --out DIR --cell 2_30x30 --depth 
 python scripts/train_kolarik2023.py --data DIR --out DIR --stop-after prepare
 """
 
-import os
-
 import tyro
 
 from replication.cli import run_command
@@ -14,19 +12,18 @@ from replication.cli import run_command
 
 def main() -> None:
     """Read the flags, run the study, print the paper's numbers beside ours."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes
     from lungsliding_tf.kolarik2023.config import KolarikConfig
+    from lungsliding_tf.kolarik2023.data import prepare_all
 
     config = tyro.cli(KolarikConfig, description=__doc__)
-    if config.stop_after == "prepare":  # needs no TensorFlow: a tenth of the memory
-        from lungsliding_tf.kolarik2023.data import prepare_all
-
-        prepare_all(config, print)
+    stores = prepare_all(config, print)
+    if config.stop_after == "prepare":
         return
+    # Loaded only now: preparing needs no TensorFlow, and bad input is told before its start.
     from lungsliding_tf.kolarik2023.train import run_study
     from replication.verdict import format_verdicts
 
-    verdicts = run_study(config, print)
+    verdicts = run_study(config, stores, print)
     if verdicts:
         print(format_verdicts(verdicts))
 

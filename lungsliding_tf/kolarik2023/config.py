@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from preprocessing.errors import InputError
+
 MMODE_CELL = "64-frame"  # Paper: Table 5's name for the M-mode data set
 # Paper: Tables 1 to 3 report these five data sets; 2_90x90 is defined and never reported.
 REPORTED_CELLS = ("2_30x30", "all_30x30", "2_60x60", "all_60x60", "all_90x90")
@@ -89,6 +91,32 @@ class KolarikConfig:
     paper_data: bool = False
     """Claim that --data holds the paper's own 48 videos (28 present, 20 absent). Only then are
     our numbers compared with the printed ones."""
+
+    def __post_init__(self):
+        """Refuse values that no run can have.
+
+        Raises:
+            InputError: names the flag, its value and what it may be.
+        """
+        positive = ("seeds", "batch_size", "epochs", "learning_rate", "smooth_samples",
+                    "mmode_frames", "mmode_height", "mmode_columns", "cell", "depth")  # fmt: skip
+        for name in positive:
+            value = getattr(self, name)
+            if not (value if isinstance(value, tuple) else value > 0):
+                self._refuse(name, "more than zero" if value != () else "at least one")
+        if self.max_tiles is not None and self.max_tiles < 1:
+            self._refuse("max_tiles", "1 or more")
+        for name in ("test_fraction", "val_fraction", "batch_norm_momentum"):
+            if not 0 < getattr(self, name) < 1:
+                self._refuse(name, "between 0 and 1")
+        if self.test_fraction + self.val_fraction >= 1:
+            self._refuse("val_fraction", "less than what the test part leaves")
+        if self.control_frozen and self.shuffle_labels:
+            self._refuse("shuffle_labels", "left out with --control-frozen, which has no labels")
+
+    def _refuse(self, name: str, expected: str) -> None:
+        flag = "--" + name.replace("_", "-")
+        raise InputError(f"{flag} is {getattr(self, name)}; it has to be {expected}")
 
     @property
     def experiments(self) -> tuple[tuple[str, int | None], ...]:

@@ -1,7 +1,8 @@
 """Videos to sample stores: what `prepare` does. No Keras here, so it stays small in memory."""
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import numpy as np
@@ -79,10 +80,12 @@ def prepare(config: KolarikConfig, cell: str, say: Callable[[str], None]) -> Sto
     """
     folder = config.out / "stores" / store_name(config, cell)
     labelled = read_labels(config.data, config.allow_mixed_patients or config.control_frozen)
-    sources = [_open_source(config, cell, one) for one in labelled]
+    sources = [_open_source(config, one) for one in labelled]
     recipe = _recipe(config, cell, sources)
     if store.is_current(folder, recipe):
         return Store(folder)
+    if cell != MMODE_CELL:
+        sources = [_with_grids(config, source, TILE_SETS[cell]) for source in sources]
     if folder.exists():
         say(f"{folder}: recipe or sources changed, preparing it again")
     for name in unlisted_videos(config.data, labelled):
@@ -99,35 +102,55 @@ def prepare(config: KolarikConfig, cell: str, say: Callable[[str], None]) -> Sto
         return writer.close()
 
 
-def _open_source(config: KolarikConfig, cell: str, labelled: LabelledVideo) -> Source:
+def _open_source(config: KolarikConfig, labelled: LabelledVideo) -> Source:
     """Probe a video and find its regions.
 
     Raises:
-        InputError: unreadable video or region file, or a region smaller than a tile, unless
-            `config.skip_unusable` asks to list it and go on.
+        InputError: unreadable video or region file, unless `config.skip_unusable` asks to list it
+            and go on.
     """
     try:
         info = video.probe(labelled.path)
         regions = find_regions(config, info)
-        if not regions:
-            return Source(labelled, info, [], [], "unmarked: mark it with scripts/mark_roi.py")
-        grids = [] if cell == MMODE_CELL else _tile_grids(config, info, regions, TILE_SETS[cell])
     except InputError as error:
         if not config.skip_unusable:
             raise
         return Source(labelled, None, [], [], str(error))
-    return Source(labelled, info, regions, grids)
+    if regions is None:
+        return Source(labelled, info, [], [], "unmarked: mark it with scripts/mark_roi.py")
+    if not regions:
+        return Source(labelled, info, [], [], "marked as having no region to use")
+    return Source(labelled, info, regions, [])
 
 
-def find_regions(config: KolarikConfig, info: VideoInfo) -> list[Region]:
-    """The whole picture, the marked regions, or else CVAT polygons that lie beside the video."""
+def find_regions(config: KolarikConfig, info: VideoInfo) -> list[Region] | None:
+    """The whole picture, the marked regions, or else CVAT polygons that lie beside the video.
+
+    None if nobody marked the video, an empty list if somebody found nothing to mark.
+    """
     if config.region == "whole":
         return [clips.whole_picture(info)]
     marked = roi.load_regions(info.path, info, config.roi_dir)
     cvat = info.path.with_name(info.path.stem + CVAT_SUFFIX)
     if marked is None and cvat.exists():
         return roi.import_cvat(cvat, info)
-    return marked or []
+    return marked if marked is None else list(dict.fromkeys(marked))  # each region once
+
+
+def _with_grids(config: KolarikConfig, source: Source, tile_set: TileSet) -> Source:
+    """A source with the tiles of its regions.
+
+    Raises:
+        InputError: a region smaller than a tile, unless `config.skip_unusable`.
+    """
+    if source.problem:
+        return source
+    try:
+        return replace(source, grids=_tile_grids(config, source.info, source.regions, tile_set))
+    except InputError as error:
+        if not config.skip_unusable:
+            raise
+        return replace(source, problem=str(error))
 
 
 def _tile_grids(
@@ -149,13 +172,22 @@ def _tile_grids(
 
 
 def _write_unified(config: KolarikConfig) -> None:
-    """Write each labelled video as `unified/<file>.mp4` below the output folder, once."""
+    """Write each labelled video as `unified/<file>.mp4` below the output folder, unless it stands.
+
+    What cannot be read is left out with `config.skip_unusable`; sources.csv says why.
+    """
     labelled = read_labels(config.data, config.allow_mixed_patients or config.control_frozen)
+    folder = config.out / ("unified-stretched" if config.stretch else "unified")
     for one in tqdm(labelled, "unify", unit="video", disable=None):
-        target = (config.out / "unified" / one.file).with_suffix(".mp4")
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
+        target = folder / f"{one.file}.mp4"
+        if target.exists() and target.stat().st_mtime >= one.path.stat().st_mtime:
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
             video.write_mp4(target, video.unify(one.path, config.stretch))
+        except InputError:
+            if not config.skip_unusable:
+                raise
 
 
 def _recipe(config: KolarikConfig, cell: str, sources: list[Source]) -> dict:
@@ -182,6 +214,7 @@ def _recipe(config: KolarikConfig, cell: str, sources: list[Source]) -> dict:
                 "sha256": store.file_sha256(s.labelled.path),
                 "patient": s.labelled.patient,
                 "label": s.labelled.label,
+                "phantom": s.labelled.is_phantom,
                 "regions": [[r.first_frame, r.last_frame, r.polygon] for r in s.regions],
             }
             for s in sources
@@ -198,15 +231,21 @@ def _sample_shape(config: KolarikConfig, cell: str) -> tuple[int, ...]:
 def _estimate(config: KolarikConfig, cell: str, source: Source) -> int:
     """At most how many samples a video gives, from its header and regions."""
     if cell == MMODE_CELL:
-        windows = int(source.info.seconds * video.UNIFIED_FPS) // config.mmode_frames
+        windows = _most_unified_frames(source.info, 0, None) // config.mmode_frames
         return windows * config.mmode_columns * len(source.regions)
     tiles = 0
     for region, grid in zip(source.regions, source.grids, strict=True):
-        last = min(region.last_frame, source.info.declared_frames - 1)
-        seconds = (last - region.first_frame + 1) / source.info.fps
-        whole_clips = round(seconds * video.UNIFIED_FPS) // CLIP_FRAMES
+        most = _most_unified_frames(source.info, region.first_frame, region.last_frame)
+        whole_clips = most // CLIP_FRAMES
         tiles += whole_clips * min(len(grid), config.max_tiles or len(grid))
     return tiles * 2 if config.control_frozen else tiles
+
+
+def _most_unified_frames(info: VideoInfo, first: int, last: int | None) -> int:
+    """At most how many unified frames a span of native ones gives; headers may promise too few."""
+    end = info.declared_frames - 1 + roi.FRAME_SLACK
+    span = min(end if last is None else last, end) - first + 1
+    return math.ceil(span / info.fps * video.UNIFIED_FPS) + 1
 
 
 def _write_source(config: KolarikConfig, cell: str, source: Source, writer: StoreWriter) -> dict:
@@ -317,7 +356,8 @@ def _say_what_is_in(store: Store, cell: str, say: Callable[[str], None]) -> None
     for source in store.sources:
         if source["reason"]:
             say(f"{cell}: {source['file']} not used: {source['reason']}")
-    for column in ("flat_tiles_left_out", "frames_after_last_clip", "black_lead_in_frames"):
+    for column in ("flat_tiles_left_out", "clips_without_region", "frames_after_last_clip",
+                   "black_lead_in_frames"):  # fmt: skip
         total = sum(int(source[column]) for source in store.sources)
         if total:
             say(f"{cell}: {total} {column.replace('_', ' ')}")

@@ -59,19 +59,23 @@ def save_mmode_picture(path: Path, info: VideoInfo, region: Region, title: str) 
     geometry = video.unified_geometry(info)
     polygon = geometry.to_unified(np.array(region.polygon))
     x = mmode.region_columns(polygon, 1)[0][0]
-    frames = list(video.unify(info.path))
     top, bottom = geometry.content[1], geometry.content[3]
-    strip = np.stack([frame[top:bottom, x] for frame in frames], axis=1)
+    columns, picture = [], None
+    for native, frame in video.unify_indexed(info.path, info=info):
+        columns.append(frame[top:bottom, x].copy())
+        if picture is None and native >= region.first_frame:
+            picture = frame[top:bottom].copy()
+    strip = np.stack(columns, axis=1)
 
     figure = Figure(figsize=(9.5, 3.9), dpi=110)
     FigureCanvasAgg(figure)
     b_mode, m_mode = figure.subplots(1, 2, width_ratios=(1, 1.25))
-    b_mode.imshow(frames[0][top:bottom], cmap="gray", vmin=0, vmax=255, aspect="auto")
+    b_mode.imshow(picture, cmap="gray", vmin=0, vmax=255, aspect="auto")
     b_mode.axvline(x, color="#e8c547", linewidth=1)
     b_mode.add_patch(Polygon(polygon - (0, top), fill=False, edgecolor="#4fb3bf", linewidth=1))
-    b_mode.set_title("B-mode, first frame; region and column", fontsize=9)
+    b_mode.set_title("B-mode, first frame of the region; column", fontsize=9)
     b_mode.set_axis_off()
-    seconds = len(frames) / video.UNIFIED_FPS
+    seconds = len(columns) / video.UNIFIED_FPS
     m_mode.imshow(strip, cmap="gray", vmin=0, vmax=255, aspect="auto",
                   extent=(0, seconds, bottom - top, 0))  # fmt: skip
     m_mode.set_title("M-mode of the column", fontsize=9)

@@ -40,7 +40,7 @@ def test_grid_fills_a_rectangle_without_losing_a_pixel(px, columns, rows):
 def test_tiles_never_overlap_and_lie_in_frame_and_region(corners, px):
     polygon = np.array(corners)
     painted = np.zeros((480, 640), int)
-    inside = clips._polygon_mask(polygon)
+    inside = clips.polygon_mask(polygon)
     for tile in tile_grid(polygon, TileSet(px, None)):
         assert 0 <= tile.x <= 640 - px and 0 <= tile.y <= 480 - px
         painted[tile.y : tile.y + px, tile.x : tile.x + px] += 1

@@ -80,4 +80,5 @@ def test_near_duplicates_across_parts_are_counted():
     samples[6] = np.clip(samples[1] * 0.7, 0, 255)  # another gain
     parts = [TRAIN] * 4 + [TEST] * 4
     assert splits.count_near_duplicates(samples, parts) == 2
+    assert splits.count_near_duplicates(samples, ["val"] * 4 + [TEST] * 4) == 2
     assert splits.count_near_duplicates(samples[:5], parts[:5]) == 0

@@ -137,6 +137,17 @@ def test_missing_files_and_empty_folders_say_what_to_do(tmp_path):
             video.list_videos(path)
 
 
+def test_a_video_that_the_disk_could_not_take_is_not_left_behind(tmp_path, monkeypatch):
+    class FullDisk(cv2.VideoWriter):
+        def write(self, frame):
+            """Lose the frame without a word, as OpenCV does."""
+
+    monkeypatch.setattr(video.cv2, "VideoWriter", FullDisk)
+    with pytest.raises(InputError, match="is the disk full"):
+        video.write_mp4(tmp_path / "v.mp4", counting_frames(5))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_writing_no_frames_leaves_nothing(tmp_path):
     with pytest.raises(InputError):
         video.write_mp4(tmp_path / "none.mp4", [])

@@ -79,6 +79,15 @@ def test_interval_is_over_patients_not_over_clips():
     assert widths[0] == pytest.approx(widths[1], rel=0.15)
 
 
+def test_patients_with_both_classes_are_drawn_once_with_all_they_have():
+    names = np.repeat([f"p{i}" for i in range(12)], 2)
+    labels = np.tile([1, 0], 12)
+    level = np.repeat(np.random.default_rng(0).normal(0, 3, 12), 2)
+    scores = 1 / (1 + np.exp(-(level + 0.2 * labels)))  # each patient is right about itself
+    result = metrics.metrics_with_intervals(Predictions(names, names, labels, scores))
+    assert result["auroc"]["high"] - result["auroc"]["low"] < 0.2, "pairs stay together"
+
+
 def test_one_patient_in_a_class_gives_no_interval():
     labels, scores = np.array([1, 1, 0, 0]), np.array([0.9, 0.8, 0.2, 0.1])
     names = np.array(["a", "b", "c", "c"])

@@ -106,7 +106,9 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(tmp_path, samples):
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path):
-    RunFolder(tmp_path / "r", {"epochs": 4, "tiles": (1, 2)})
+    RunFolder(tmp_path / "r", {"epochs": 3, "tiles": (1, 2)})
+    RunFolder(tmp_path / "r", {"epochs": 4, "tiles": (1, 2)})  # nothing was trained yet
+    (tmp_path / "r" / "history.csv").write_text("epoch\n")
     RunFolder(tmp_path / "r", {"epochs": 4, "tiles": (1, 2)})
     with pytest.raises(InputError, match="epochs=4, now 5"):
         RunFolder(tmp_path / "r", {"epochs": 5, "tiles": (1, 2)})
@@ -114,6 +116,7 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
 
 def test_a_damaged_config_is_one_clear_line(tmp_path):
     RunFolder(tmp_path / "r", {"epochs": 4})
+    (tmp_path / "r" / "history.csv").write_text("epoch\n")
     (tmp_path / "r" / "config.json").write_text('{"epo')
     with pytest.raises(InputError, match="config.json"):
         RunFolder(tmp_path / "r", {"epochs": 4})

@@ -72,19 +72,35 @@ def test_bad_input_is_one_line_and_status_2(own_data, tmp_path, damage, expected
     arguments = [*TRAIN, "--data", own_data, "--out", tmp_path / "o", "--stop-after", "prepare"]
     code, _, err = finish(command(*arguments))
     assert code == 2
-    assert expected in one_line(err)
+    assert expected in one_line(err) and len(err.strip().splitlines()) == 1
     assert not list((tmp_path / "o").glob("stores/2_30x30"))
 
 
+def test_an_out_that_is_a_file_is_one_line(small_phantoms, tmp_path):
+    (tmp_path / "file").write_text("")
+    arguments = [*TRAIN, "--data", small_phantoms, "--out", tmp_path / "file" / "o"]
+    code, _, err = finish(command(*arguments, "--stop-after", "prepare"))
+    assert code == 2 and "Not a directory" in one_line(err)
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_impossible_flags_are_one_line(small_phantoms, tmp_path):
+    arguments = [*TRAIN, "--data", small_phantoms, "--out", tmp_path, "--max-tiles", "-1"]
+    code, _, err = finish(command(*arguments))
+    assert code == 2 and "Traceback" not in err
+    assert "--max-tiles is -1; it has to be 1 or more" in re.sub(r"[│\s]+", " ", err)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 def test_prepare_needs_no_tensorflow_and_little_memory(small_phantoms, tmp_path):
     arguments = [*TRAIN[:1], "--cell", "all_30x30", "--data", small_phantoms, "--out", tmp_path]
     script = (
-        "import resource, runpy, sys\n"
+        "import re, runpy, sys\n"
         f"sys.argv = {[str(a) for a in arguments]!r} + ['--stop-after', 'prepare']\n"
         "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "finally:\n"
-        "    print('tensorflow' in sys.modules, "
-        "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "    peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]\n"
+        "    print('tensorflow' in sys.modules, peak)\n"
     )
     code, out, err = finish(command("-c", script))
     assert code == 0, err

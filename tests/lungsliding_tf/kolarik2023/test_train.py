@@ -11,6 +11,7 @@ pytest.importorskip("keras")
 
 from lungsliding_tf.kolarik2023 import train  # noqa: E402
 from lungsliding_tf.kolarik2023.config import REPORTED_CELLS, KolarikConfig  # noqa: E402
+from lungsliding_tf.kolarik2023.data import prepare_all  # noqa: E402
 from preprocessing.errors import InputError  # noqa: E402
 from preprocessing.store import StoreWriter  # noqa: E402
 from replication.records import read_json  # noqa: E402
@@ -38,7 +39,7 @@ def config(small_phantoms, tmp_path_factory):
 @pytest.fixture(scope="module")
 def study(config):
     said = []
-    verdicts = train.run_study(config, said.append)
+    verdicts = train.run_study(config, prepare_all(config, silent), said.append)
     return config, verdicts, said
 
 
@@ -68,7 +69,7 @@ def test_every_run_is_complete(study):
 
 def test_predictions_are_of_unseen_patients(study):
     config, _, _ = study
-    store = train.prepare_all(config, silent)["2_30x30"]
+    store = prepare_all(config, silent)["2_30x30"]
     samples = train.split_samples(config, store, seed=0)
     trained_on = set(samples.patients[samples.of("train")])
     tested_on = set(samples.patients[samples.of("test")])
@@ -97,21 +98,22 @@ def test_running_again_does_nothing_twice(study):
     config, verdicts, _ = study
     runs = config.out / "runs"
     before = {p: p.stat().st_mtime_ns for p in runs.rglob("*") if p.is_file()}
-    assert train.run_study(config, silent) == verdicts
+    assert train.run_study(config, prepare_all(config, silent), silent) == verdicts
     assert {p: p.stat().st_mtime_ns for p in runs.rglob("*") if p.is_file()} == before
 
 
 def test_other_settings_into_the_same_folder_are_refused(study):
     config, _, _ = study
     with pytest.raises(InputError, match="learning_rate=0.001, now 0.01"):
-        train.run_study(replace(config, learning_rate=0.01), silent)
+        changed = replace(config, learning_rate=0.01)
+        train.run_study(changed, prepare_all(changed, silent), silent)
 
 
 def test_published_protocol_is_named_leaky_everywhere(study):
     config, _, _ = study
     leaky = replace(config, cell=("2_30x30",), protocol="published-leaky-clips")
     said = []
-    verdicts = train.run_study(leaky, said.append)
+    verdicts = train.run_study(leaky, prepare_all(leaky, silent), said.append)
     own = [line for line in said if "published_leaky_clips" in line and "AUROC" in line]
     assert own and own[0].startswith("LEAKY")
     assert any(line.startswith("LEAKY") or ": LEAKY" in line for line in said)
@@ -155,9 +157,38 @@ def test_shuffled_labels_are_dealt_out_over_patients(tmp_path):
     assert not np.array_equal(dealt, true_labels)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"max_tiles": 0}, "--max-tiles is 0"), ({"epochs": 0}, "--epochs is 0"),
+        ({"batch_size": -1}, "--batch-size is -1"), ({"seeds": 0}, "--seeds is 0"),
+        ({"cell": ()}, "at least one"), ({"test_fraction": 1.5}, "between 0 and 1"),
+        ({"test_fraction": 0.9, "val_fraction": 0.2}, "--val-fraction"),
+        ({"control_frozen": True, "shuffle_labels": True}, "--shuffle-labels"),
+    ],
+)  # fmt: skip
+def test_impossible_settings_are_refused(tmp_path, wrong, message):
+    with pytest.raises(InputError, match=message):
+        KolarikConfig(tmp_path, tmp_path, **wrong)
+
+
+def test_a_class_without_patients_is_refused_before_training(tmp_path):
+    names = [f"p{i}" for i in range(8)]
+    store = fake_store(tmp_path, names, names, {n: n for n in names})
+    for row in store.index:
+        row["label"] = "1"
+    with pytest.raises(InputError, match="0 patients with sliding absent"):
+        train.split_samples(KolarikConfig(tmp_path, tmp_path), store, seed=0)
+
+
+def test_scores_are_written_without_loss():
+    scores = np.random.default_rng(0).random(1000).astype(np.float32) ** 20
+    assert (np.array([float(f"{float(s):.9g}") for s in scores], np.float32) == scores).all()
+
+
 def test_paper_data_is_a_claim_that_is_checked(study):
     config, _, _ = study
-    store = train.prepare_all(config, silent)["2_30x30"]
+    store = prepare_all(config, silent)["2_30x30"]
     real = replace(config, paper_data=True)
     for row in store.index:
         row["origin"] = "real"
