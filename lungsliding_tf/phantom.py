@@ -253,7 +253,8 @@ def write_dataset(out: Path, config: PhantomConfig, progress: bool = True, n_job
         jobs = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
             delayed(_write_patient)(partial, patient) for patient in cohort
         )
-        for _ in tqdm(jobs, "phantom videos", len(cohort), unit="video", disable=None if progress else True):
+        quiet = None if progress else True  # None: a bar on terminals alone
+        for _ in tqdm(jobs, "phantom videos", len(cohort), unit="video", disable=quiet):
             pass
         _write_labels(partial / "labels.csv", cohort)
         (partial / RECIPE_FILE).write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
