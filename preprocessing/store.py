@@ -147,7 +147,7 @@ class StoreWriter:
             for name in (SAMPLES, INDEX, SOURCES)
             if (self.partial / name).exists()
         }
-        _write_text(self.partial / _PROGRESS, json.dumps({"count": self.count, "bytes": lengths}))
+        write_text(self.partial / _PROGRESS, json.dumps({"count": self.count, "bytes": lengths}))
 
     def discard_source(self) -> None:
         """Take back what was added since the last `finish_source`."""
@@ -186,7 +186,7 @@ class StoreWriter:
     def _begin(self) -> None:
         shutil.rmtree(self.partial, ignore_errors=True)
         self.partial.mkdir(parents=True)
-        _write_text(self.partial / RECIPE, json.dumps(self.recipe, indent=1))
+        write_text(self.partial / RECIPE, json.dumps(self.recipe, indent=1))
         (self.partial / SAMPLES).write_bytes(self._header(0))
         self.count, self.done = 0, []
 
@@ -230,7 +230,7 @@ class StoreWriter:
                 (self.partial / name).unlink(missing_ok=True)
         self.count = progress["count"]
         self.done = [row["file"] for row in _read_csv(self.partial / SOURCES)]
-        _write_text(self.partial / RECIPE, json.dumps(self.recipe, indent=1))
+        write_text(self.partial / RECIPE, json.dumps(self.recipe, indent=1))
 
 
 def is_current(folder: Path, recipe: dict) -> bool:
@@ -292,8 +292,8 @@ def _read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
+def write_text(path: Path, text: str) -> None:
+    """Write a small UTF-8 file whole or not at all."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from preprocessing.errors import InputError
+from preprocessing.store import write_text
 
 CONFIG, ENVIRONMENT, HISTORY = "config.json", "environment.json", "history.csv"
 PREDICTIONS, METRICS, MODEL, FIGURES = "predictions.csv", "metrics.json", "model.keras", "figures"
@@ -26,9 +27,7 @@ def read_json(path: Path) -> dict:
 
 def write_json(path: Path, content: dict) -> None:
     """Write JSON whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, json.dumps(content, indent=1))
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:

@@ -104,13 +104,15 @@ def judge(
 class Experiment:
     """The finished runs (one for each seed) of one experiment folder.
 
-    `row` and `dataset` name the line of the paper's tables that it replicates.
+    `row` and `dataset` name the line of the paper's tables that it replicates; `results` are the
+    runs' metrics.json, `config` is the config.json of the first.
     """
 
     name: str
     row: str
     dataset: str
     results: tuple[dict, ...]
+    config: dict
 
     @property
     def seeds(self) -> int:
@@ -155,7 +157,9 @@ def load_runs(study: Path) -> list[Experiment]:
             )
             results.append(read_json(run / METRICS) | recomputed)
         experiments.append(
-            Experiment(folder.name, config["paper_row"], config["paper_dataset"], tuple(results))
+            Experiment(
+                folder.name, config["paper_row"], config["paper_dataset"], tuple(results), config
+            )
         )
     return experiments
 
