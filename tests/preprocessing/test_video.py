@@ -138,10 +138,22 @@ def test_missing_files_and_empty_folders_say_what_to_do(tmp_path):
 
 
 def test_a_video_that_the_disk_could_not_take_is_not_left_behind(tmp_path, monkeypatch):
-    class FullDisk(cv2.VideoWriter):
-        def write(self, frame):
-            """Lose the frame without a word, as OpenCV does."""
+    class FullDisk:
+        """Opens as OpenCV's writer does and loses every frame without a word."""
 
+        def __init__(self, path, *arguments, **options):
+            cv2_writer(path, *arguments, **options).release()
+
+        def isOpened(self):
+            return True
+
+        def write(self, frame):
+            pass
+
+        def release(self):
+            pass
+
+    cv2_writer = cv2.VideoWriter
     monkeypatch.setattr(video.cv2, "VideoWriter", FullDisk)
     with pytest.raises(InputError, match="is the disk full"):
         video.write_mp4(tmp_path / "v.mp4", counting_frames(5))
