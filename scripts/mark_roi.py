@@ -29,6 +29,8 @@ WINDOW_BACKENDS = ("macosx", "tkagg", "qtagg", "gtk4agg", "gtk3agg", "wxagg")
 
 @dataclass(frozen=True)
 class Arguments:
+    """What to mark, where to show the tool, or what to import."""
+
     path: tyro.conf.Positional[Path]  # a video, a folder of PNG frames, or a folder of those
     backend: Literal["auto", "window", "browser"] = "auto"  # auto: a window where there can be one
     port: int = 8988  # browser: port of the page; the next free one if it is taken
@@ -41,6 +43,7 @@ class Arguments:
 
 
 def main() -> None:
+    """List, import or mark, as the flags say."""
     arguments = tyro.cli(Arguments, description=__doc__)
     videos = list_videos(arguments.path)
     if arguments.list:
@@ -99,12 +102,14 @@ def choose_backend(arguments: Arguments) -> bool:
 
 
 def stop_window() -> None:
+    """End the tool: close its window."""
     from matplotlib import pyplot as plt
 
     plt.close("all")
 
 
 def stop_browser() -> None:
+    """End the tool: stop serving its page."""
     from tornado.ioloop import IOLoop
 
     loop = IOLoop.current()
@@ -123,6 +128,7 @@ def require_writable(videos: list[Path], roi_dir: Path | None) -> None:
 
 
 def print_list(videos: list[Path], roi_dir: Path | None) -> None:
+    """Print the regions of each video, or that it is not marked."""
     marked = 0
     for video in videos:
         try:

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("keras")
 
-from lungsliding_tf.kolarik2023 import train  # noqa: E402
+from lungsliding_tf.kolarik2023 import evaluate, split, train  # noqa: E402
 from lungsliding_tf.kolarik2023.config import REPORTED_CELLS, KolarikConfig  # noqa: E402
 from lungsliding_tf.kolarik2023.data import prepare_all  # noqa: E402
 from preprocessing.errors import InputError  # noqa: E402
@@ -70,7 +70,7 @@ def test_every_run_is_complete(study):
 def test_predictions_are_of_unseen_patients(study):
     config, _, _ = study
     store = prepare_all(config, silent)["2_30x30"]
-    samples = train.split_samples(config, store, seed=0)
+    samples = split.split_samples(config, store, seed=0)
     trained_on = set(samples.patients[samples.of("train")])
     tested_on = set(samples.patients[samples.of("test")])
     assert trained_on and tested_on and not trained_on & tested_on
@@ -88,7 +88,7 @@ def test_verdicts_on_phantoms_are_not_comparable_and_say_why(study):
 def test_floors_stand_beside_the_network(study):
     config, _, said = study
     metrics = read_json(config.out / "runs/kolarik2023/resnet3d_18-2_30x30/seed0/metrics.json")
-    assert set(metrics["floors"]) == set(train.FLOORS)
+    assert set(metrics["floors"]) == set(evaluate.FLOORS)
     for floor in metrics["floors"].values():
         assert 0.5 <= floor["clip"]["floor"] <= 1
     assert any("floors: frame difference" in line for line in said)
@@ -141,16 +141,16 @@ def test_one_video_under_two_patients_is_refused_before_training(tmp_path):
     files = [f"{name}.mp4" for name in names]
     hashes = {file: file for file in files}
     config = KolarikConfig(tmp_path, tmp_path)
-    train.split_samples(config, fake_store(tmp_path, names, files, hashes), seed=0)
+    split.split_samples(config, fake_store(tmp_path, names, files, hashes), seed=0)
     store = fake_store(tmp_path / "b", names, files, dict.fromkeys(files, "the same file"))
     with pytest.raises(InputError, match="the split leaks"):
-        train.split_samples(config, store, seed=0)
+        split.split_samples(config, store, seed=0)
 
 
 def test_shuffled_labels_are_dealt_out_over_patients(tmp_path):
     names = [f"p{i:02d}" for i in range(20) for _ in range(3)]
     true_labels = np.repeat(np.arange(20) % 2, 3)
-    dealt = train._deal_labels_anew(np.array(names), true_labels, seed=0)
+    dealt = split._deal_labels_anew(np.array(names), true_labels, seed=0)
     by_patient = dealt.reshape(20, 3)
     assert (by_patient == by_patient[:, :1]).all(), "a patient keeps one label"
     assert by_patient[:, 0].sum() == 10
@@ -178,7 +178,7 @@ def test_a_class_without_patients_is_refused_before_training(tmp_path):
     for row in store.index:
         row["label"] = "1"
     with pytest.raises(InputError, match="0 patients with sliding absent"):
-        train.split_samples(KolarikConfig(tmp_path, tmp_path), store, seed=0)
+        split.split_samples(KolarikConfig(tmp_path, tmp_path), store, seed=0)
 
 
 def test_scores_are_written_without_loss():
@@ -193,4 +193,4 @@ def test_paper_data_is_a_claim_that_is_checked(study):
     for row in store.index:
         row["origin"] = "real"
     with pytest.raises(InputError, match="expected 28 videos with and 20 without"):
-        train._why_not_comparable(real, store)
+        evaluate.why_not_comparable(real, store)
