@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -169,6 +168,8 @@ def test_a_full_disk_is_one_line_and_leaves_no_store(small_phantoms, tmp_path):
     arguments[arguments.index("--max-tiles") + 1] = "20"
 
     def small_disk():
+        import resource  # POSIX only
+
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
@@ -188,3 +189,12 @@ def test_make_phantom_refuses_impossible_cohorts(tmp_path):
     arguments = ["scripts/make_phantom.py", "--out", tmp_path / "p", "--present", "-1"]
     code, _, err = finish(command(*arguments))
     assert code == 2 and "at least one patient" in one_line(err)
+
+
+def test_benchmark_measures_a_row(tmp_path):
+    out = tmp_path / "benchmarks.md"
+    arguments = ["--rows", "auroc", "start", "--quick", "--out", str(out)]
+    code, _, err = finish(command("scripts/benchmark.py", *arguments))
+    assert code == 0, err
+    rows = [line for line in out.read_text().splitlines() if line.startswith("| ")]
+    assert len(rows) == 3 and "scikit-learn" in rows[1] and "second start" in rows[2]
