@@ -40,7 +40,7 @@ from lungsliding_tf.cohort import (
     draw_cohort,
 )
 from preprocessing.errors import InputError
-from preprocessing.video import read_frames
+from preprocessing.video import probe
 
 __all__ = ["ABSENT", "PRESENT", "Patient", "PhantomConfig", "Truth", "draw_cohort", "marked_region"]
 __all__ += ["render", "write_dataset"]
@@ -321,7 +321,7 @@ def _write_video(path: Path, frames: Iterator[np.ndarray], patient: Patient) -> 
             writer.write(frame)
     finally:
         writer.release()
-    written = sum(1 for _ in read_frames(path))  # OpenCV's writer reports no failure
+    written = probe(path).declared_frames  # OpenCV's writer reports no failure
     if written != patient.frames:
         raise InputError(f"{path}: {written} of {patient.frames} frames written; is the disk full?")
 
