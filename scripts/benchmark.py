@@ -70,16 +70,15 @@ def prepare_row(repeats: int, folder: Path) -> list[Row]:
 
     from lungsliding_tf.kolarik2023 import data
     from lungsliding_tf.kolarik2023.config import KolarikConfig
+    from preprocessing.clips import TILE_SETS
 
     phantoms = _phantoms(folder / "one", present=1, absent=1, seconds=(10.0, 10.0))
     rows = []
     for cell in ("2_30x30", "all_30x30"):
         config = KolarikConfig(data=phantoms, out=folder / "out")
-        source = next(
-            s
-            for s in (data._open_source(config, cell, v) for v in data.read_labels(phantoms))
-            if s.info.width == 640
-        )
+        opened = [data._open_source(config, video) for video in data.read_labels(phantoms)]
+        (source,) = [source for source in opened if source.info.width == 640][:1]
+        source = data._with_grids(config, source, TILE_SETS[cell])
 
         def cut(source=source, config=config, cell=cell):
             target = Path(tempfile.mkdtemp(dir=folder)) / "store"
