@@ -296,10 +296,19 @@ def main() -> None:
     """Measure the rows, print them as they come, write the table."""
     arguments = tyro.cli(Arguments, description=__doc__)
     repeats = 3 if arguments.quick else 7
+    measure = {
+        "prepare": prepare_row,
+        "memory": memory_row,
+        "feeding": feeding_row,
+        "jit": jit_row,
+        "precision": precision_row,
+        "auroc": auroc_row,
+        "start": start_row,
+    }
     rows: list[Row] = []
     for name in arguments.rows:
         with tempfile.TemporaryDirectory() as folder:
-            for row in globals()[f"{name}_row"](repeats, Path(folder)):
+            for row in measure[name](repeats, Path(folder)):
                 rows.append(row)
                 print(
                     f"{row.name}: {row.result} (target {row.target}, {row.reference})", flush=True
