@@ -1,9 +1,10 @@
 """How every command ends: one clear line and a status that scripts can read."""
 
+import contextlib
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from preprocessing.errors import InputError
 
@@ -40,6 +41,24 @@ def run_command(command: Callable[[], None]) -> None:
         _leave(
             BAD_INPUT, f"error: {error.filename}: {error.strerror}; check the path and its rights"
         )
+
+
+@contextlib.contextmanager
+def quiet_start() -> Iterator[None]:
+    """Keep a library's start-up notes off the terminal while it is imported.
+
+    TensorFlow writes some to the process's stderr before its log level counts. Exceptions are
+    raised as ever; only what is written to stderr meanwhile is lost.
+    """
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def _leave(status: int, line: str) -> None:

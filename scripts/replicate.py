@@ -71,7 +71,10 @@ def replicate_kolarik2023(arguments: Arguments) -> None:
         **size.settings,
     )
     stores = prepare_all(config, print)
-    from lungsliding_tf.kolarik2023.train import run_study
+    from replication.cli import quiet_start
+
+    with quiet_start():
+        from lungsliding_tf.kolarik2023.train import run_study
     from replication.verdict import format_verdicts
 
     print(format_verdicts(run_study(config, stores, print)))

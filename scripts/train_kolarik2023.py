@@ -7,7 +7,7 @@ python scripts/train_kolarik2023.py --data DIR --out DIR --stop-after prepare
 
 import tyro
 
-from replication.cli import run_command
+from replication.cli import quiet_start, run_command
 
 
 def main() -> None:
@@ -20,7 +20,8 @@ def main() -> None:
     if config.stop_after == "prepare":
         return
     # Loaded only now: preparing needs no TensorFlow, and bad input is told before its start.
-    from lungsliding_tf.kolarik2023.train import run_study
+    with quiet_start():
+        from lungsliding_tf.kolarik2023.train import run_study
     from replication.verdict import format_verdicts
 
     verdicts = run_study(config, stores, print)
