@@ -111,7 +111,7 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Area under the ROC curve of 0/1 labels, ties counted half; NaN for a single class.
 
     By ranks (Mann-Whitney), because the bootstrap calls it tens of thousands of times and
-    scikit-learn's curve takes 30 times as long; the tests hold the two against each other.
+    scikit-learn's curve takes over 20 times as long; the tests hold the two against each other.
     """
     positives = int(np.sum(labels))
     negatives = len(labels) - positives

@@ -142,7 +142,7 @@ def fit(
     keras.utils.set_random_seed(training.seed)
     write_json(run.path / ENVIRONMENT, environment)
     model = training.build()
-    # jit_compile stays off on CPU, where XLA's 3D convolutions are about 7 times slower.
+    # jit_compile stays off on CPU, where XLA's 3D convolutions are 5 to 7 times slower.
     model.compile(
         optimizer=training.optimizer(), loss=training.loss, metrics=["accuracy"], jit_compile=False
     )
