@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
 
@@ -77,6 +79,92 @@ def split_published_leaky_clips(samples: int, seed: int) -> np.ndarray:
     return parts
 
 
+def split_groups(
+    groups: Sequence[str],
+    labels: Sequence[int],
+    rng: np.random.Generator,
+    test_per_class: int,
+    val_fraction: float,
+    class_names: Sequence[str],
+) -> np.ndarray:
+    """Split samples by whole groups: a fixed number of each class tests, a share of the rest
+    validates.
+
+    Paper: V-BreathNet, sections 3.1 and 4: 80:20, and a test of 90 images in equal parts. Ours:
+    images of one patient, and near-duplicates, stay together.
+
+    Args:
+        groups: patient or group of near-duplicates of each sample.
+        labels: index into `class_names` of each sample; a group of several classes counts for that
+            of its first sample.
+        rng: decides who goes where.
+        test_per_class: samples of each class in the test part; groups that would exceed it are
+            passed over.
+        val_fraction: share of the remaining samples of each class that validate.
+        class_names: for messages.
+
+    Returns:
+        Array of "train", "val" or "test", one for each sample.
+
+    Raises:
+        InputError: a class cannot fill the three parts.
+    """
+    names, first, of_sample, sizes = np.unique(
+        groups, return_index=True, return_inverse=True, return_counts=True
+    )
+    classes = np.asarray(labels)[first]
+    part_of_group = np.full(len(names), TRAIN)
+    for label, class_name in enumerate(class_names):
+        order = rng.permutation(np.flatnonzero(classes == label))
+        total = int(sizes[order].sum())
+        test = _fill(order, sizes, test_per_class)
+        rest = order[~np.isin(order, test)]
+        val = _fill(rest, sizes, max(round(val_fraction * (total - test_per_class)), 1))
+        if sizes[test].sum() < test_per_class or not val.size or len(val) == len(rest):
+            raise InputError(
+                f"class {class_name} has {total} usable samples in {len(order)} groups: too few for "
+                f"{test_per_class} test samples and a training and a validation part; add samples"
+            )
+        part_of_group[test], part_of_group[val] = TEST, VAL
+    return part_of_group[of_sample]
+
+
+def _fill(groups: np.ndarray, sizes: np.ndarray, samples: int) -> np.ndarray:
+    """Groups from the front that hold this many samples together and no more."""
+    chosen, left = [], samples
+    for group in groups:
+        if sizes[group] <= left:
+            chosen.append(group)
+            left -= sizes[group]
+    return np.array(chosen, dtype=int)
+
+
+def join_groups(*groupings: Sequence[str]) -> np.ndarray:
+    """Groups of samples that share a name in any of several groupings, however indirectly.
+
+    An empty name stands for not known and joins nothing.
+
+    Returns:
+        Array of names, one for each sample: the first name, in order of the groupings, of the
+        group's first sample; or `sample-<number>` where it has none.
+    """
+    count = len(groupings[0])
+    edges = [np.empty((0, 2), dtype=int)]
+    for grouping in map(np.asarray, groupings):
+        known = np.flatnonzero(grouping != "")
+        _, first, inverse = np.unique(grouping[known], return_index=True, return_inverse=True)
+        edges.append(np.stack([known, known[first][inverse]], axis=1))
+    pairs = np.concatenate(edges)
+    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(count, count))
+    _, component = connected_components(graph, directed=False)
+    _, first = np.unique(component, return_index=True)
+    names = []
+    for sample in first:
+        known = [str(grouping[sample]) for grouping in groupings if grouping[sample] != ""]
+        names.append(known[0] if known else f"sample-{sample}")
+    return np.array(names)[component]
+
+
 @dataclass(frozen=True)
 class LeakReport:
     """What stands on both sides of a split.
@@ -103,7 +191,7 @@ class LeakReport:
         if self.files:
             one, other = self.files[0]
             parts.append(
-                f"{len(self.files)} videos are in two parts under two names ({one}, {other})"
+                f"{len(self.files)} files are in two parts under two names ({one}, {other})"
             )
         return "; ".join(parts) or "no patient and no file is in two parts"
 
@@ -149,7 +237,7 @@ def check_split(report: LeakReport, leaks_requested: bool) -> bool:
     """
     if report.leaky and not leaks_requested:
         raise InputError(
-            f"the split leaks: {report.describe()}; give them one patient_group in labels.csv "
+            f"the split leaks: {report.describe()}; name them as one patient "
             "(or ask for the published protocol by name)"
         )
     return report.leaky

@@ -22,15 +22,16 @@ def make_dataset(
     in the graph.
 
     Args:
-        samples: uint8 (n, ...), normally a memory map.
+        samples: uint8 (n, ...), normally a memory map; or anything else with that `shape` that
+            takes an array of row numbers as index, such as images that are augmented when read.
         rows: which samples, in the order they are fed.
-        labels: 0 or 1 for each of `rows`.
+        labels: for each of `rows` 0 or 1, or one-hot rows (len(rows), classes).
         batch_size: samples a batch.
         channels: how often gray is repeated.
         scaling: "unit" divides by 255; "standardized" then gives each sample mean 0 and SD 1.
 
     Returns:
-        A dataset of (float32 (batch, ..., channels), float32 (batch, 1)).
+        A dataset of (float32 (batch, ..., channels), float32 (batch, 1 or classes)).
     """
     shape = samples.shape[1:]
     if scaling not in SCALINGS:
@@ -46,9 +47,10 @@ def make_dataset(
             axes = list(range(1, len(shape) + 1))
             mean, variance = tf.nn.moments(gray, axes, keepdims=True)
             gray = (gray - mean) / tf.maximum(tf.sqrt(variance), MINIMUM_DEVIATION)
-        return tf.repeat(gray[..., None], channels, axis=-1), label[:, None]
+        return tf.repeat(gray[..., None], channels, axis=-1), label
 
-    pairs = tf.data.Dataset.from_tensor_slices((rows.astype(np.int64), labels.astype(np.float32)))
+    targets = labels.astype(np.float32).reshape(len(rows), -1)
+    pairs = tf.data.Dataset.from_tensor_slices((rows.astype(np.int64), targets))
     options = tf.data.Options()
     # Nothing here is left to tune, and the tuner's thread sleeps in doubling periods (10 ms, 20 ms,
     # ... 41 s) that an ending epoch waits for: measured with TensorFlow 2.21, 6.4 s become 10.2 s.

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from preprocessing.errors import InputError
@@ -30,11 +31,17 @@ def write_json(path: Path, content: dict) -> None:
     write_text(path, json.dumps(content, indent=1))
 
 
-def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write rows with one header, whole or not at all."""
+def write_csv(path: Path, rows: list[dict], columns: Sequence[str] | None = None) -> None:
+    """Write rows with one header, whole or not at all.
+
+    Args:
+        path: CSV to write.
+        rows: with equal keys.
+        columns: the header; needed only where there may be no row.
+    """
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, columns or list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
     temporary.replace(path)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import keras
 import numpy as np
@@ -21,6 +22,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from preprocessing.errors import InputError
+from replication.fused import with_fused_batch_norm, without_fused_batch_norm
 from replication.records import (
     CONFIG,
     ENVIRONMENT,
@@ -56,6 +58,11 @@ class Training:
         val_data: what the checkpoint is chosen on.
         epochs: how many.
         seed: of weights and everything else random.
+        loss: by its Keras name.
+        learning_rate: epoch number to the rate of that epoch; None leaves the optimizer's own.
+        chosen_by: the figure on `val_data` that chooses the checkpoint: the lowest val_loss or the
+            highest val_accuracy; the first of equals.
+        fuse_batch_norm: train with `replication.fused`; the saved model is as built.
     """
 
     build: Callable[[], keras.Model]
@@ -65,6 +72,9 @@ class Training:
     epochs: int
     seed: int
     loss: str = "binary_crossentropy"
+    learning_rate: Callable[[int], float] | None = None
+    chosen_by: Literal["val_loss", "val_accuracy"] = "val_loss"
+    fuse_batch_norm: bool = False
 
 
 class RunFolder:
@@ -130,7 +140,7 @@ class RunFolder:
 def fit(
     run: RunFolder, training: Training, environment: dict, say: Callable[[str], None] = print
 ) -> None:
-    """Train to the end, or from the last finished epoch on, and save the model of lowest val_loss.
+    """Train to the end, or from the last finished epoch on, and save the best epoch's model.
 
     Each epoch commits by rewriting history.csv after its state (weights and optimizer) is on
     disk. The states of the last and of the best epoch are kept until model.keras is written.
@@ -142,6 +152,8 @@ def fit(
     keras.utils.set_random_seed(training.seed)
     write_json(run.path / ENVIRONMENT, environment)
     model = training.build()
+    if training.fuse_batch_norm:
+        model = with_fused_batch_norm(model)
     # jit_compile stays off on CPU, where XLA's 3D convolutions are 5 to 7 times slower.
     model.compile(
         optimizer=training.optimizer(), loss=training.loss, metrics=["accuracy"], jit_compile=False
@@ -152,6 +164,8 @@ def fit(
         _load_state(model, _state_path(run, len(history) - 1))
     for epoch in range(len(history), training.epochs):
         started = time.perf_counter()
+        if training.learning_rate:
+            model.optimizer.learning_rate = training.learning_rate(epoch)
         logs = model.fit(
             training.train_data(epoch),
             validation_data=training.val_data,
@@ -172,13 +186,14 @@ def fit(
         write_csv(run.path / HISTORY, history)
         say(
             f"epoch {epoch + 1} of {training.epochs}: loss {row['loss']:.3f}, "
-            f"val_loss {row['val_loss']:.3f}, {row['seconds']:.0f} s"
+            f"val_loss {row['val_loss']:.3f}, val_accuracy {row['val_accuracy']:.3f}, "
+            f"{row['seconds']:.0f} s"
         )
-        kept = {_state_path(run, epoch), _state_path(run, best_epoch(history))}
+        kept = {_state_path(run, epoch), _state_path(run, best_epoch(history, training.chosen_by))}
         for state in run.path.glob("state-*.weights.h5"):
             if state not in kept:
                 state.unlink()
-    _load_state(model, _state_path(run, best_epoch(history)))
+    _load_state(model, _state_path(run, best_epoch(history, training.chosen_by)))
     save_model(model, run.path / MODEL)
     for state in run.path.glob("state-*.weights.h5"):
         state.unlink()
@@ -204,16 +219,17 @@ class _ProgressBar(keras.callbacks.Callback):
         self.bar.close()
 
 
-def best_epoch(history: Sequence[dict[str, float]]) -> int:
-    """The number of the epoch with the lowest val_loss."""
-    # Paper: section 3.2: the model with the smallest error function is evaluated.
-    return int(np.argmin([row["val_loss"] for row in history]))
+def best_epoch(history: Sequence[dict[str, float]], chosen_by: str = "val_loss") -> int:
+    """The number of the first epoch with the lowest val_loss or the highest val_accuracy."""
+    # Paper: Kolárik 2023, section 3.2: the model with the smallest error function is evaluated.
+    # Paper: V-BreathNet, section 4: the highest validation accuracy is reported.
+    values = np.array([row[chosen_by] for row in history])
+    return int(values.argmin() if chosen_by == "val_loss" else values.argmax())
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Save a model without its optimizer, whole or not at all."""
-    bare = keras.models.clone_model(model)
-    bare.set_weights(model.get_weights())
+    """Save a model without its optimizer, of Keras' own layers, whole or not at all."""
+    bare = without_fused_batch_norm(model)
     partial = path.with_name(f".partial.{path.name}")
     bare.save(partial)
     partial.replace(path)

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import mean
 
 from replication.metrics import evaluate_predictions
+from replication.multiclass import evaluate_class_predictions
 from replication.records import CONFIG, METRICS, PREDICTIONS, read_json
 
 AGREES, LOWER, HIGHER = "agrees", "lower", "higher"
@@ -18,6 +19,9 @@ INCONCLUSIVE, NOT_COMPARABLE = "inconclusive", "not comparable"
 
 # Ours: an interval wider than +-0.05 that holds the printed value says little either way.
 CONCLUSIVE_HALF_WIDTH = 0.05
+
+# Printed numbers that follow from the network alone.
+COUNTS = ("total_parameters", "trainable_parameters")
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,22 @@ class Experiment:
     config: dict
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; none for a study of one class against the other."""
+        return tuple(self.config.get("classes", ()))
+
+    def speaks_to(self, reported: Reported) -> bool:
+        """Whether a printed number is of this network, and of this data set where rows have one."""
+        return reported.row == self.row and (bool(self.classes) or reported.dataset == self.dataset)
+
+    def place_of(self, reported: Reported) -> tuple[str, str, str]:
+        """The keys in metrics.json of our counterpart to a printed number: part, level, metric."""
+        if not self.classes:
+            return "test", "clip", reported.metric
+        of_class = f"_{reported.positive_class}" if reported.positive_class else ""
+        return reported.dataset, "image", reported.metric + of_class
+
+    @property
     def seeds(self) -> int:
         """How many runs there are."""
         return len(self.results)
@@ -152,16 +172,20 @@ def load_runs(study: Path) -> list[Experiment]:
         config = read_json(finished[0] / CONFIG)
         results = []
         for run in finished:
-            recomputed = evaluate_predictions(
-                run / PREDICTIONS, config["positive"], config.get("vote", "mean")
-            )
-            results.append(read_json(run / METRICS) | recomputed)
+            results.append(read_json(run / METRICS) | _recompute(run / PREDICTIONS, config))
         experiments.append(
             Experiment(
                 folder.name, config["paper_row"], config["paper_dataset"], tuple(results), config
             )
         )
     return experiments
+
+
+def _recompute(predictions: Path, config: dict) -> dict[str, dict]:
+    """A run's metrics from its predictions: of several classes, or of one against the other."""
+    if "classes" in config:
+        return evaluate_class_predictions(predictions, tuple(config["classes"]))
+    return evaluate_predictions(predictions, config["positive"], config.get("vote", "mean"))
 
 
 def judge_runs(paper: str, experiments: Sequence[Experiment]) -> list[Verdict]:
@@ -173,30 +197,39 @@ def judge_runs(paper: str, experiments: Sequence[Experiment]) -> list[Verdict]:
     verdicts = [v for e in experiments for v in _judge_unreported(paper, e)]
     for reported in load_reported(paper):
         for e in experiments:
-            if (e.row, e.dataset) != (reported.row, reported.dataset):
-                continue
-            ours, low, high = (
-                e.mean("test", "clip", reported.metric, k) for k in ("value", "low", "high")
-            )
-            n = round(e.mean("test", "clip", "n"))
-            judged = judge(reported, ours, low, high, n, e.seeds, e.not_comparable)
-            mark = "LEAKY: " if e.leaky else ""
-            verdicts.append(replace(judged, verdict=mark + judged.verdict, experiment=e.name))
+            if e.speaks_to(reported):
+                verdicts.append(_judge_one(reported, e))
     return verdicts
+
+
+def _judge_one(reported: Reported, e: Experiment) -> Verdict:
+    """One printed number beside an experiment's."""
+    if reported.metric in COUNTS:
+        ours = e.mean("parameters", reported.metric)
+        judged = judge(reported, ours, ours, ours, 0, e.seeds)  # the same on any data
+        return replace(judged, experiment=e.name)
+    part, level, metric = e.place_of(reported)
+    if not e.has(part):
+        missing = Verdict(reported, math.nan, math.nan, math.nan, 0, e.seeds, NOT_COMPARABLE,
+                          f"the runs have no {part}", e.name)  # fmt: skip
+        return missing
+    ours, low, high = (e.mean(part, level, metric, key) for key in ("value", "low", "high"))
+    n = round(e.mean(part, level, "n"))
+    judged = judge(reported, ours, low, high, n, e.seeds, e.not_comparable)
+    mark = "LEAKY: " if e.leaky else ""
+    return replace(judged, verdict=mark + judged.verdict, experiment=e.name)
 
 
 def _judge_unreported(paper: str, e: Experiment) -> list[Verdict]:
     """Our metrics of an experiment that no table of the paper has: never comparable."""
-    if any((r.row, r.dataset) == (e.row, e.dataset) for r in load_reported(paper)):
+    if any(e.speaks_to(reported) for reported in load_reported(paper)):
         return []
     verdicts = []
-    for metric in ("accuracy", "sensitivity", "specificity", "f1"):
+    for metric in ("accuracy",) if e.classes else ("accuracy", "sensitivity", "specificity", "f1"):
         reported = Reported(paper, "-", e.row, e.dataset, metric, math.nan, 4, None, "")
-        ours, low, high = (e.mean("test", "clip", metric, k) for k in ("value", "low", "high"))
-        n = round(e.mean("test", "clip", "n"))
+        judged = _judge_one(reported, e)
         reasons = (*e.not_comparable, "the paper prints no number for it")
-        judged = judge(reported, ours, low, high, n, e.seeds, reasons)
-        verdicts.append(replace(judged, experiment=e.name))
+        verdicts.append(replace(judged, verdict=NOT_COMPARABLE, reason="; ".join(reasons)))
     return verdicts
 
 
@@ -210,9 +243,7 @@ def as_rows(verdicts: Sequence[Verdict]) -> list[dict]:
             "dataset": v.reported.dataset,
             "metric": v.reported.metric,
             "paper": "-" if math.isnan(v.reported.value) else _printed(v.reported),
-            "ours": f"{v.ours:.4f}",
-            "low": f"{v.low:.4f}",
-            "high": f"{v.high:.4f}",
+            **{name: _ours(v, getattr(v, name)) for name in ("ours", "low", "high")},
             "n": v.n,
             "seeds": v.seeds,
             "verdict": v.verdict,
@@ -220,6 +251,12 @@ def as_rows(verdicts: Sequence[Verdict]) -> list[dict]:
         }
         for v in verdicts
     ]
+
+
+def _ours(verdict: Verdict, value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:.0f}" if verdict.reported.metric in COUNTS else f"{value:.4f}"
 
 
 def _printed(reported: Reported) -> str:

@@ -1,0 +1,69 @@
+"""Batch norm by TensorFlow's fused kernel while training: the same mathematics, less memory moved.
+
+Keras composes batch norm of elementwise operations, each of which writes a tensor of the feature
+map's size. At 224 px those writes are most of a training step on a CPU; the fused kernel needs
+one (`scripts/benchmark.py --only vbreathnet_fused_batch_norm`).
+"""
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+FUSED_RANKS = (4, 5)  # (batch, height, width, channels) and with frames
+
+
+class FusedBatchNormalization(layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` over the last axis; only the training step differs."""
+
+    def call(self, inputs, training=None, mask=None):
+        if not (training and self.trainable) or mask is not None:
+            return super().call(inputs, training=training, mask=mask)
+        normed, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            tf.cast(inputs, self.compute_dtype),
+            tf.cast(self.gamma, tf.float32),
+            tf.cast(self.beta, tf.float32),
+            epsilon=self.epsilon,
+            is_training=True,
+            data_format="NHWC" if inputs.shape.rank == 4 else "NDHWC",
+        )
+        # The kernel's variance is of a sample, n / (n - 1) times the population's that Keras keeps.
+        values = tf.cast(tf.size(inputs) / tf.shape(inputs)[-1], tf.float32)
+        variance *= (values - 1) / values
+        for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + new * (1 - self.momentum))
+        return normed
+
+
+def with_fused_batch_norm(model: keras.Model) -> keras.Model:
+    """A copy of a model, weights included, that normalizes feature maps by the fused kernel."""
+    return _copy(model, _to_fused)
+
+
+def without_fused_batch_norm(model: keras.Model) -> keras.Model:
+    """The copy back: only Keras' own layers, as a saved model should have."""
+    return _copy(model, _to_plain)
+
+
+def _copy(model: keras.Model, change) -> keras.Model:
+    copy = keras.models.clone_model(model, clone_function=change)
+    copy.set_weights(model.get_weights())
+    for layer, original in zip(copy.layers, model.layers, strict=True):
+        layer.trainable = original.trainable
+    return copy
+
+
+def _to_fused(layer: keras.Layer) -> keras.Layer:
+    if type(layer) is layers.BatchNormalization and _can_fuse(layer):
+        return FusedBatchNormalization.from_config(layer.get_config())
+    return layer.__class__.from_config(layer.get_config())
+
+
+def _can_fuse(layer: layers.BatchNormalization) -> bool:
+    rank = len(layer.input.shape)
+    return rank in FUSED_RANKS and layer.axis in (-1, rank - 1) and layer.center and layer.scale
+
+
+def _to_plain(layer: keras.Layer) -> keras.Layer:
+    if type(layer) is FusedBatchNormalization:
+        return layers.BatchNormalization.from_config(layer.get_config())
+    return layer.__class__.from_config(layer.get_config())

@@ -1,0 +1,208 @@
+"""Multi-class metrics with 95 % intervals over patients, from predictions alone."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from preprocessing.errors import InputError
+from replication.metrics import RESAMPLES
+
+
+@dataclass(frozen=True)
+class ClassPredictions:
+    """Scores of samples: arrays of one length.
+
+    `patients` are what is drawn together in a resample (patients, or groups of near-duplicates),
+    `labels` are indices into `classes`, `scores` (n, classes) are probabilities.
+    """
+
+    classes: tuple[str, ...]
+    samples: np.ndarray
+    patients: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The class of the highest score for each sample; the first of equals."""
+        return self.scores.argmax(axis=1)
+
+
+def read_class_predictions(path: Path, split: str, classes: tuple[str, ...]) -> ClassPredictions:
+    """The rows of one split of a run's predictions.csv.
+
+    Raises:
+        InputError: the file is missing or lacks a column.
+    """
+    rows = [row for row in _read_rows(path) if row["split"] == split]
+    try:
+        scores = [[float(row[f"score_{name}"]) for name in classes] for row in rows]
+        return ClassPredictions(
+            tuple(classes),
+            np.array([row["sample_id"] for row in rows]),
+            np.array([row["patient_id"] for row in rows]),
+            np.array([int(row["label"]) for row in rows], dtype=int),
+            np.array(scores).reshape(len(rows), len(classes)),
+        )
+    except (KeyError, ValueError) as error:
+        raise _not_predictions(path, error) from error
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        if not rows or "split" not in rows[0]:
+            raise ValueError("no column 'split'")
+        return rows
+    except (OSError, ValueError) as error:
+        raise _not_predictions(path, error) from error
+
+
+def _not_predictions(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: is not a predictions file ({error!r}); evaluate the run again")
+
+
+def evaluate_class_predictions(path: Path, classes: tuple[str, ...]) -> dict[str, dict]:
+    """All metrics of a run from its predictions.csv alone.
+
+    Returns:
+        {split: {"image": metrics}} for each split in the file; see `class_metrics_with_intervals`.
+    """
+    return {
+        split: {"image": class_metrics_with_intervals(read_class_predictions(path, split, classes))}
+        for split in dict.fromkeys(row["split"] for row in _read_rows(path))
+    }
+
+
+def confusion_matrix(predictions: ClassPredictions) -> np.ndarray:
+    """int (classes, classes): rows are the true class, columns the predicted one."""
+    size = len(predictions.classes)
+    cells = predictions.labels * size + predictions.predicted
+    return np.bincount(cells, minlength=size * size).reshape(size, size)
+
+
+def class_metrics(confusion: np.ndarray, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Accuracy, their means over classes, and precision, recall and F1 of each class.
+
+    Args:
+        confusion: (..., classes, classes) counts; rows are the true class.
+        classes: names in that order.
+
+    Returns:
+        {"accuracy", "balanced_accuracy" (mean recall), "macro_f1", "precision_<class>",
+        "recall_<class>", "f1_<class>"}, each of the leading shape. NaN where nothing was counted.
+    """
+    confusion = np.asarray(confusion, dtype=float)
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    true, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall, precision = hits / true, hits / predicted
+        f1 = 2 * hits / (true + predicted)
+        result = {"accuracy": hits.sum(axis=-1) / true.sum(axis=-1)}
+    result["balanced_accuracy"] = recall.mean(axis=-1)
+    result["macro_f1"] = f1.mean(axis=-1)
+    for number, name in enumerate(classes):
+        result[f"precision_{name}"] = precision[..., number]
+        result[f"recall_{name}"] = recall[..., number]
+        result[f"f1_{name}"] = f1[..., number]
+    return result
+
+
+def class_metrics_with_intervals(predictions: ClassPredictions, seed: int = 0) -> dict:
+    """Each metric's value with its 95 % percentile bootstrap interval over patients.
+
+    Returns:
+        {metric: {"value", "low", "high"}}, the mean cross-entropy (natural logarithm) among them,
+        plus "n", "patients" and "confusion". With fewer than
+        two patients in a class the bounds are NaN.
+    """
+    classes, size = predictions.classes, len(predictions.classes)
+    cells = np.eye(size * size)[predictions.labels * size + predictions.predicted]
+    drawn = _resampled_sums(predictions, cells, seed).reshape(-1, size, size)
+    confusion = confusion_matrix(predictions)
+    values, resampled = class_metrics(confusion, classes), class_metrics(drawn, classes)
+    result: dict = {}
+    for name, value in values.items():
+        low, high = _percentiles(resampled[name])
+        result[name] = {"value": float(value), "low": low, "high": high}
+    losses = -np.log(
+        np.maximum(predictions.scores[np.arange(len(cells)), predictions.labels], 1e-7)
+    )
+    sums = _resampled_sums(predictions, np.stack([losses, np.ones_like(losses)], axis=1), seed)
+    low, high = _percentiles(sums[:, 0] / sums[:, 1])
+    result["cross_entropy"] = {"value": float(losses.mean()), "low": low, "high": high}
+    result["n"] = len(predictions.labels)
+    result["patients"] = int(np.unique(predictions.patients).size)
+    result["confusion"] = confusion.tolist()
+    return result
+
+
+def accuracy_above(
+    predictions: ClassPredictions, floor_predicted: np.ndarray, seed: int = 0
+) -> dict[str, float]:
+    """By how much the accuracy exceeds that of other answers to the same samples.
+
+    Args:
+        predictions: of the network.
+        floor_predicted: class indices that a simpler classifier gives, in the same order.
+
+    Returns:
+        {"floor", "difference", "low", "high"}; the interval is of the difference, over patients.
+    """
+    right = (predictions.predicted == predictions.labels).astype(float)
+    floor = (np.asarray(floor_predicted) == predictions.labels).astype(float)
+    sums = _resampled_sums(
+        predictions, np.stack([right - floor, np.ones_like(right)], axis=1), seed
+    )
+    low, high = _percentiles(sums[:, 0] / sums[:, 1])
+    difference = float(np.mean(right - floor))
+    return {"floor": float(floor.mean()), "difference": difference, "low": low, "high": high}
+
+
+def accuracy_gap(one: ClassPredictions, other: ClassPredictions, seed: int = 0) -> dict[str, float]:
+    """Accuracy on one part less that on another, such as training less validation.
+
+    Returns:
+        {"value", "low", "high"}; the parts are resampled independently, over their patients.
+    """
+    accuracies = []
+    for predictions in (one, other):
+        right = (predictions.predicted == predictions.labels).astype(float)
+        sums = _resampled_sums(predictions, np.stack([right, np.ones_like(right)], axis=1), seed)
+        accuracies.append((right.mean(), sums[:, 0] / sums[:, 1]))
+        seed += 1
+    low, high = _percentiles(accuracies[0][1] - accuracies[1][1])
+    return {"value": float(accuracies[0][0] - accuracies[1][0]), "low": low, "high": high}
+
+
+def _resampled_sums(predictions: ClassPredictions, values: np.ndarray, seed: int) -> np.ndarray:
+    """Sums of each sample's `values` (n, m) over resampled patients: (RESAMPLES, m).
+
+    Patients are drawn with replacement within the class of their first sample, so that no
+    resample loses a class. NaN if a class has fewer than two.
+    """
+    _, first, group = np.unique(predictions.patients, return_index=True, return_inverse=True)
+    of_group = np.zeros((len(first), values.shape[1]))
+    np.add.at(of_group, group, values)
+    strata = predictions.labels[first]
+    rng = np.random.default_rng(seed)
+    sums = np.zeros((RESAMPLES, values.shape[1]))
+    for stratum in np.unique(strata):
+        members = of_group[strata == stratum]
+        if len(members) < 2:
+            return np.full_like(sums, np.nan)
+        drawn = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), RESAMPLES)
+        sums += drawn @ members
+    return sums
+
+
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
+    """2.5 % and 97.5 %, of the values that are defined; NaN if none is."""
+    defined = values[~np.isnan(values)]
+    if not defined.size:
+        return float("nan"), float("nan")
+    low, high = np.percentile(defined, (2.5, 97.5))
+    return float(low), float(high)

@@ -1,0 +1,1 @@
+"""Chest radiographs: phantoms and the V-BreathNet study."""

@@ -1,0 +1,271 @@
+"""Radiographs to a sample store: what `prepare` does. No Keras here, so it stays small in memory.
+
+The store holds every readable image at the network's size with its sharpness and contrast. What
+the filters of section 3.1 remove is decided from those numbers afterwards (quality.py), so that
+another threshold needs no second reading.
+"""
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from preprocessing import duplicates, radiographs, sharpness, store
+from preprocessing.errors import InputError
+from preprocessing.store import Store, StoreWriter
+from vbreathnet.config import CLASSES, VBreathNetConfig
+
+TABLE_1 = dict(zip(CLASSES, (3616, 10192, 1345), strict=True))  # Paper: Table 1
+IMAGES, MASKS, MANIFEST = "images", "masks", "manifest.csv"
+# Raise it when `prepare` comes to make other samples of the same files: stores are then rebuilt.
+RECIPE_VERSION = 1
+RECIPE_PACKAGES = ("numpy", "opencv-python-headless", "SimpleITK")
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """An image file, what class folder it lies in, and what a manifest says of it.
+
+    `file` is relative to the data folder with forward slashes; `patient`, `group` (of
+    near-duplicates) and `origin` are empty where nothing is known.
+    """
+
+    file: str
+    path: Path
+    label: int
+    patient: str = ""
+    group: str = ""
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded radiograph with what the filters and the duplicate search need.
+
+    `image` is uint8 (side, side); `pixels` is a hash of the gray image as it lay in the file.
+    """
+
+    image: np.ndarray
+    sharpness: float
+    contrast: float
+    difference_hash: str
+    pixels: str
+
+
+def find_radiographs(config: VBreathNetConfig, say: Callable[[str], None]) -> list[Radiograph]:
+    """The images of every class folder, in the order of class and file name.
+
+    A `manifest.csv` in the data folder may name `patient_id`, `near_duplicate_group` and `origin`
+    for a `file`. Folders that are no class, such as the database's Lung_Opacity, are said and
+    left alone.
+
+    Raises:
+        InputError: a class folder is missing or empty, or the manifest cannot be read.
+    """
+    if not config.data.is_dir():
+        raise InputError(
+            f"{config.data}: is not a folder; --data names the folder of class folders"
+        )
+    folders = sorted(p.name for p in config.data.iterdir() if p.is_dir())
+    missing = [name for name in config.classes if name not in folders]
+    if missing:
+        raise InputError(
+            f"{config.data}: has no class folder {missing[0]!r} (found: "
+            f"{', '.join(folders) or 'none'}); name the folders with --classes"
+        )
+    ignored = [name for name in folders if name not in config.classes]
+    if ignored:
+        say(
+            f"{config.data}: folders that are no class of this study, ignored: {', '.join(ignored)}"
+        )
+    manifest = _read_manifest(config.data / MANIFEST)
+    found = []
+    for label, name in enumerate(config.classes):
+        paths = _image_files(config.data / name)
+        if not paths:
+            raise InputError(
+                f"{config.data / name}: holds no image; expected PNG, JPEG or DICOM files in it or "
+                f"in {IMAGES}/ inside"
+            )
+        for path in paths:
+            file = path.relative_to(config.data).as_posix()
+            found.append(Radiograph(file, path, label, **manifest.get(file, {})))
+    return found
+
+
+def lung_mask_path(data: Path, file: str) -> Path | None:
+    """Where the database keeps the lung mask of an image, `<class>/masks/<name>.png`, if it does."""
+    path = data / Path(file).parts[0] / MASKS / f"{Path(file).stem}.png"
+    return path if path.exists() else None
+
+
+def compare_with_table_1(config: VBreathNetConfig, counts: Counter) -> list[str]:
+    """Lines that name each class whose number of images differs from Table 1."""
+    return [
+        f"{name}: {counts[name]} images, Table 1 has {expected} ({counts[name] - expected:+d})"
+        for name, expected in TABLE_1.items()
+        if name in config.classes and counts[name] != expected
+    ]
+
+
+def prepare(config: VBreathNetConfig, say: Callable[[str], None]) -> Store:
+    """Turn the images of `config.data` into the sample store.
+
+    Does nothing if the store stands and neither recipe nor files changed.
+
+    Raises:
+        InputError: a class is missing or empty, too many files cannot be read, one image is in
+            two classes, or there is too little disk space.
+    """
+    folder = config.out / "stores" / f"radiographs-{config.image_size}"
+    found = find_radiographs(config, say)
+    for line in compare_with_table_1(config, Counter(config.classes[r.label] for r in found)):
+        say(line)
+    recipe = _recipe(config, found)
+    if store.is_current(folder, recipe):
+        prepared = Store(folder)
+    else:
+        if folder.exists():
+            say(f"{folder}: recipe or sources changed, preparing it again")
+        store.check_space(folder, len(found) * config.image_size**2)
+        prepared = _write_store(config, folder, recipe, found)
+    _check_unreadable(config, prepared, say)
+    _check_one_class(config, prepared)
+    counts = Counter(prepared.column("class"))
+    say(f"{folder}: {', '.join(f'{counts[name]} {name}' for name in config.classes)}")
+    return prepared
+
+
+def _write_store(
+    config: VBreathNetConfig, folder: Path, recipe: dict, found: list[Radiograph]
+) -> Store:
+    """Decode every image once and write it with its numbers."""
+    shape = (config.image_size, config.image_size)
+    with StoreWriter(folder, recipe, shape) as writer:
+        done = set(writer.done)
+        waiting = [r for r in found if r.file not in done]
+        pictures = Parallel(n_jobs=-1, backend="threading", return_as="generator")(
+            delayed(_read)(one, config.image_size) for one in waiting
+        )
+        bar = tqdm(pictures, f"prepare {folder.name}", len(waiting), unit="image", disable=None)
+        for one, picture in zip(waiting, bar, strict=True):
+            problem = picture if isinstance(picture, str) else ""
+            if not problem:
+                writer.add(picture.image, _index_row(config, one, picture))
+            writer.finish_source({"file": one.file, "reason": problem})
+        return writer.close()
+
+
+def _read(one: Radiograph, side: int) -> Picture | str:
+    """A file's picture, or why it cannot be read."""
+    try:
+        gray = radiographs.read_radiograph(one.path)
+    except InputError as error:
+        return str(error)
+    image = radiographs.resize_radiograph(gray, side)
+    # Measured at one size, since a threshold on the Laplacian means another thing at another.
+    return Picture(
+        image,
+        sharpness.laplacian_variance(image),
+        sharpness.contrast(image),
+        duplicates.difference_hash(gray).tobytes().hex(),
+        hashlib.sha256(repr(gray.shape).encode() + gray.tobytes()).hexdigest(),
+    )
+
+
+def _index_row(config: VBreathNetConfig, one: Radiograph, picture: Picture) -> dict:
+    """An image's row in index.csv, less its sample_id."""
+    return {
+        "patient_id": one.patient,
+        "label": one.label,
+        "class": config.classes[one.label],
+        "file": one.file,
+        "near_duplicate_group": one.group,
+        "sharpness": f"{picture.sharpness:.4f}",
+        "contrast": f"{picture.contrast:.4f}",
+        "difference_hash": picture.difference_hash,
+        "pixels": picture.pixels,
+        "origin": one.origin or "real",
+    }
+
+
+def _check_one_class(config: VBreathNetConfig, prepared: Store) -> None:
+    """Refuse one picture in two classes: no network could be right about both."""
+    first_of: dict[str, dict] = {}
+    for row in prepared.index:
+        first = first_of.setdefault(row["pixels"], row)
+        if first["class"] != row["class"]:
+            raise InputError(
+                f"{config.data / row['file']}: is the same picture as {first['file']}, which is in "
+                "another class; delete the one that is wrong"
+            )
+
+
+def _check_unreadable(config: VBreathNetConfig, prepared: Store, say: Callable) -> None:
+    """Say which files cannot be read; refuse more than `config.max_unreadable` allows."""
+    reasons = [source["reason"] for source in prepared.sources if source["reason"]]
+    for reason in reasons:
+        say(f"not used: {reason}")
+    if len(reasons) > config.max_unreadable * len(prepared.sources):
+        raise InputError(
+            f"{reasons[0]} ({len(reasons)} of {len(prepared.sources)} files cannot be read, more "
+            f"than --max-unreadable {config.max_unreadable:g} allows)"
+        )
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """Image files of a class folder: those in images/ where that exists, else its own."""
+    inner = folder / IMAGES
+    files = (inner if inner.is_dir() else folder).iterdir()
+    return sorted(
+        p for p in files
+        if p.is_file() and not p.name.startswith(".")
+        and p.suffix.lower() in radiographs.RADIOGRAPH_SUFFIXES
+    )  # fmt: skip
+
+
+def _read_manifest(path: Path) -> dict[str, dict[str, str]]:
+    """What a manifest says of each file, for the fields of `Radiograph`."""
+    if not path.exists():
+        return {}
+    columns = {"patient_id": "patient", "near_duplicate_group": "group", "origin": "origin"}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows: Iterable[dict] = list(csv.DictReader(file))
+        return {
+            row["file"]: {name: (row.get(column) or "").strip() for column, name in columns.items()}
+            for row in rows
+        }
+    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{path}: is not a CSV table with a column 'file' ({error!r}); correct or remove it"
+        ) from error
+
+
+def _recipe(config: VBreathNetConfig, found: list[Radiograph]) -> dict:
+    """What determines the store's content."""
+    return {
+        "study": "vbreathnet",
+        "version": RECIPE_VERSION,
+        "classes": list(config.classes),
+        "parameters": {"image_size": config.image_size},
+        "packages": {name: version(name) for name in RECIPE_PACKAGES},
+        "sources": [
+            {
+                "file": one.file,
+                "bytes": store.file_bytes(one.path),
+                "sha256": store.file_sha256(one.path),
+                "patient": one.patient,
+                "group": one.group,
+                "origin": one.origin,
+            }
+            for one in tqdm(found, "read", unit="image", disable=None)
+        ],
+    }

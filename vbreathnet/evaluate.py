@@ -1,0 +1,187 @@
+"""What a trained network is worth: predictions, metrics, the floors beside them, and reasons."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from preprocessing import splits
+from preprocessing.errors import InputError
+from preprocessing.store import Store
+from replication import multiclass, run, verdict
+from replication.multiclass import ClassPredictions
+from replication.records import PREDICTIONS
+from replication.run import RunFolder
+from vbreathnet import crop, explain, floors, lowpower, pictures
+from vbreathnet.config import CLASSES, VBreathNetConfig
+from vbreathnet.data import TABLE_1
+from vbreathnet.split import Samples
+
+FLOORS = {"thumbnail": floors.thumbnail_floor, "border": floors.border_floor}
+
+# What the paper states, or its counts reveal: another value is another experiment.
+PUBLISHED_SETTINGS = ("image_size", "val_fraction", "test_per_class", "per_class", "learning_rate",
+                      "halve_every", "min_learning_rate", "transfer_epochs")  # fmt: skip
+
+
+def evaluate_run(
+    config: VBreathNetConfig,
+    folder: RunFolder,
+    samples: Samples,
+    scaling: str,
+    reasons: list[str],
+    say: Callable[[str], None],
+) -> None:
+    """Score all originals, write predictions, pictures and, last, the metrics."""
+    model = run.load_model(folder)
+    predictions = score_samples(config, model, samples, scaling)
+    cropped = crop.score_cropped_test(config, model, samples, predictions, scaling, say)
+    folder.write_predictions(predictions + cropped)
+    file = folder.path / PREDICTIONS
+    parts = {part: multiclass.read_class_predictions(file, part, config.classes)
+             for part in (splits.TRAIN, splits.VAL, splits.TEST)}  # fmt: skip
+    history = folder.history()
+    best = run.best_epoch(history, "val_accuracy")
+    result = multiclass.evaluate_class_predictions(file, config.classes) | {
+        "leaky": samples.leaky,
+        "not_comparable": reasons,
+        "parameters": count_parameters(model),
+        "best_epoch": best,
+        "epochs": len(history),
+        "gap": {
+            "chosen_epoch": multiclass.accuracy_gap(parts[splits.TRAIN], parts[splits.VAL]),
+            "last_epoch": history[-1]["accuracy"] - history[-1]["val_accuracy"],
+        },
+        "floors": _floors(samples, parts),
+        "images_cropped": sum(row["cropped"] for row in cropped),
+        "lungs": explain.explain_run(config, folder, model, samples, predictions, scaling),
+    }
+    pictures.save_curves(folder.figures() / "curves.png", history, best, folder.path.parent.name)
+    for part in (name for name in result if name.startswith(("val", "test"))):
+        confusion = np.array(result[part]["image"]["confusion"])
+        title = f"{folder.path.parent.name}: {part}"
+        pictures.save_confusion(
+            folder.figures() / f"confusion-{part}.png", confusion, config.classes, title
+        )
+    if config.export:
+        result["low_power"] = lowpower.export_and_measure(config, folder, model, samples, scaling)
+    folder.write_metrics(result)
+
+
+def score_samples(
+    config: VBreathNetConfig, model: keras.Model, samples: Samples, scaling: str
+) -> list[dict]:
+    """Rows of predictions.csv: every original of the three parts, and copies that validate."""
+    train = samples.of(splits.TRAIN, copies=False)
+    rest = np.flatnonzero(samples.parts != splits.TRAIN)
+    positions = np.concatenate([train, rest])
+    batches = samples.batches(config, positions, scaling)
+    scores = model.predict(batches, verbose=0)
+    return [
+        prediction_row(config, samples, position, samples.parts[position], score)
+        for position, score in zip(positions, scores, strict=True)
+    ]
+
+
+def prediction_row(
+    config: VBreathNetConfig, samples: Samples, position: int, split: str, scores: np.ndarray
+) -> dict:
+    """A row of predictions.csv; `patient_id` is the group that a sound split keeps together."""
+    return {
+        "sample_id": int(samples.keys[position]),
+        "file": samples.store.index[samples.rows[position]]["file"],
+        "patient_id": samples.groups[position],
+        "split": split,
+        "label": int(samples.labels[position]),
+        **{f"score_{name}": f"{score:.9g}"
+           for name, score in zip(config.classes, scores, strict=True)},
+        "cropped": 0,
+    }  # fmt: skip
+
+
+def count_parameters(model: keras.Model) -> dict[str, int]:
+    """Total and trainable parameters, as Table 3 counts them."""
+    trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    return {"total_parameters": model.count_params(), "trainable_parameters": trainable}
+
+
+def _floors(samples: Samples, parts: dict[str, ClassPredictions]) -> dict:
+    """How far the network's accuracy lies above that of linear models on shortcuts."""
+    train = samples.of(splits.TRAIN, copies=False)
+    images = samples.store.samples
+    result: dict = {}
+    for name, floor in FLOORS.items():
+        result[name] = {}
+        for part in (splits.VAL, splits.TEST):
+            at = samples.of(part, copies=False)
+            found = floor(
+                [images[row] for row in samples.rows[train]], samples.labels[train],
+                [images[row] for row in samples.rows[at]], samples.labels[at],
+            )  # fmt: skip
+            answers = dict(zip(samples.keys[at], found["scores"].argmax(axis=1), strict=True))
+            originals = _only(parts[part], answers)
+            said = np.array([answers[int(s)] for s in originals.samples])
+            result[name][part] = multiclass.accuracy_above(originals, said)
+    return result
+
+
+def _only(predictions: ClassPredictions, keys: dict) -> ClassPredictions:
+    """The predictions of the samples with these numbers; a leaky val part has copies as well."""
+    kept = np.array([int(sample) in keys for sample in predictions.samples])
+    return ClassPredictions(
+        predictions.classes, predictions.samples[kept], predictions.patients[kept],
+        predictions.labels[kept], predictions.scores[kept],
+    )  # fmt: skip
+
+
+def why_not_comparable(config: VBreathNetConfig, store: Store) -> dict[str, list[str]]:
+    """For each model, why our numbers may not be held against the printed ones.
+
+    Raises:
+        InputError: `--paper-data` for images that are not those of Table 1.
+    """
+    reasons = []
+    counts = Counter(store.column("class"))
+    if config.shuffle_labels:
+        reasons.append("labels were shuffled")
+    if "phantom" in store.column("origin"):
+        reasons.append("phantoms, not the paper's patients")
+    elif config.paper_data and dict(counts) != TABLE_1:
+        raise InputError(
+            f"--paper-data: expected the images of Table 1 ({TABLE_1}), found {dict(counts)}; drop "
+            "the flag or complete the data"
+        )
+    elif not config.paper_data:
+        share = sum(counts.values()) / sum(TABLE_1.values())
+        reasons.append(
+            f"another data set than the paper's 15,153 images: {sum(counts.values())} "
+            f"({share:.0%} of its number)"
+        )
+    if config.classes != CLASSES:
+        reasons.append("other classes")
+    published = VBreathNetConfig(config.data, config.out)
+    for name in PUBLISHED_SETTINGS:
+        if getattr(config, name) != getattr(published, name):
+            reasons.append(f"{name} is {getattr(config, name)}, not {getattr(published, name)}")
+    random = ["random weights, not those of ImageNet"] if config.weights == "random" else []
+    return {model: reasons + (random if model != "v-breathnet" else []) for model in config.model}
+
+
+def summarise(experiment: verdict.Experiment) -> str:
+    """A line on an experiment: accuracies beside their floors, mean over the seeds."""
+    mean = experiment.mean
+    accuracy = {
+        part: [mean(part, "image", "accuracy", key) for key in ("value", "low", "high")]
+        for part in (splits.VAL, splits.TEST)
+    }
+    line = f"{'LEAKY ' if experiment.leaky else ''}{experiment.name}: accuracy "
+    for part, (value, low, high) in accuracy.items():
+        line += f"{part} {value:.4f} [{low:.3f}, {high:.3f}], "
+    line += f"{experiment.seeds} seed(s)"
+    for name in FLOORS:
+        floor, low, high = (
+            mean("floors", name, splits.VAL, key) for key in ("floor", "low", "high")
+        )
+        line += f"; {name} floor, val {floor:.3f} (network above it by [{low:.3f}, {high:.3f}])"
+    return line

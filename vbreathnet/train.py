@@ -1,0 +1,178 @@
+"""The study: train each network, evaluate, explain, and the verdict on the paper's tables."""
+
+from collections.abc import Callable
+from functools import partial
+
+import keras
+
+from preprocessing import splits
+from preprocessing.store import Store
+from replication import run, verdict
+from replication.records import write_csv
+from replication.run import RunFolder, Training
+from vbreathnet import claims
+from vbreathnet.config import PAPER_ROWS, VBreathNetConfig
+from vbreathnet.evaluate import evaluate_run, summarise, why_not_comparable
+from vbreathnet.model import build_vbreathnet
+from vbreathnet.split import Samples, check_enough, split_samples
+from vbreathnet.transfer import build_transfer
+from vbreathnet.weights import load_base_weights
+
+STUDY = "vbreathnet"
+PAPER_TRANSFER_RATE = 0.01  # Paper: section 3.2
+# What of the configuration determines a run's result; paths and which models are run do not.
+SHARED_SETTINGS = (
+    "classes", "image_size", "min_sharpness", "min_contrast", "max_contrast", "protocol",
+    "val_fraction", "test_per_class", "per_class", "augmentation", "rotation", "shift", "zoom",
+    "batch_size", "precision", "shuffle_labels", "paper_data", "smooth_samples", "export",
+)  # fmt: skip
+VBREATHNET_SETTINGS = (
+    "scaling", "epochs", "learning_rate", "halve_every", "min_learning_rate", "dropout",
+    "dense_dropout", "batch_norm_momentum", "activation_order",
+)  # fmt: skip
+
+
+def run_study(
+    config: VBreathNetConfig, store: Store, say: Callable[[str], None]
+) -> list[verdict.Verdict]:
+    """Train and judge every network that `config` names, as far as `config.stop_after`.
+
+    Finished runs and epochs are not done again.
+
+    Returns:
+        The paper's numbers beside ours; empty if stopped before evaluation.
+
+    Raises:
+        InputError: anything about the input that has to be put right first.
+    """
+    # All that could stop the study is looked at before the first hour of training.
+    check_enough(config, store)
+    reasons = why_not_comparable(config, store)
+    seeds = range(config.seeds)
+    samples_of = {seed: split_samples(config, store, seed, say if seed == 0 else _quiet)
+                  for seed in seeds}  # fmt: skip
+    precision = run.set_precision(config.precision)
+    experiments = list_experiments(config)
+    for model in config.model:
+        if model != "v-breathnet":
+            _initial_model(config, model)  # weights that cannot be had stop the study here
+    for model, rate in experiments:
+        for seed in seeds:
+            folder = _run_folder(config, store, model, rate, seed)
+            samples = samples_of[seed]
+            if not folder.trained:
+                say(f"{folder.path}: {samples.describe(config.classes)}")
+                _train(config, folder, samples, (model, rate, seed), precision, say)
+            if config.stop_after == "evaluate" and not folder.finished:
+                evaluate_run(config, folder, samples, _scaling(config, model), reasons[model], say)
+    if config.stop_after == "train":
+        return []
+    runs = verdict.load_runs(config.out / "runs" / STUDY)
+    for experiment in runs:
+        say(summarise(experiment))
+    verdicts = verdict.judge_runs(STUDY, runs)
+    if verdicts:
+        write_csv(config.out / f"verdict-{STUDY}.csv", verdict.as_rows(verdicts))
+    for line in claims.judge_claims(runs):
+        say(line)
+    return verdicts
+
+
+def list_experiments(config: VBreathNetConfig) -> list[tuple[str, float]]:
+    """(model, learning rate) pairs to run; only the baselines compare several rates."""
+    return [
+        (model, rate)
+        for model in config.model
+        for rate in (
+            (config.learning_rate,) if model == "v-breathnet" else config.transfer_learning_rate
+        )
+    ]
+
+
+def experiment_name(config: VBreathNetConfig, model: str, rate: float) -> str:
+    """The folder name of an experiment, such as `densenet121-lr0.1-random_weights`."""
+    parts = [model]
+    if model != "v-breathnet":
+        parts += [f"lr{rate:g}"] if rate != PAPER_TRANSFER_RATE else []
+        parts += ["random_weights"] if config.weights == "random" else []
+    parts += ["published_leaky"] if config.leaky_protocol else []
+    parts += ["shuffled_labels"] if config.shuffle_labels else []
+    return "-".join(parts)
+
+
+def _run_folder(
+    config: VBreathNetConfig, store: Store, model: str, rate: float, seed: int
+) -> RunFolder:
+    names = SHARED_SETTINGS + (VBREATHNET_SETTINGS if model == "v-breathnet" else ())
+    settings = {name: getattr(config, name) for name in names}
+    settings |= {"study": STUDY, "seed": seed, "model": model, "store": store.fingerprint}
+    if model != "v-breathnet":
+        settings |= {"epochs": config.transfer_epochs, "learning_rate": rate,
+                     "weights": config.weights}  # fmt: skip
+    # Another learning rate than the paper's is ours alone: no line of its tables.
+    in_paper = model == "v-breathnet" or rate == PAPER_TRANSFER_RATE
+    settings |= {"paper_row": PAPER_ROWS[model] if in_paper else "", "paper_dataset": ""}
+    name = experiment_name(config, model, rate)
+    return RunFolder(config.out / "runs" / STUDY / name / f"seed{seed}", settings)
+
+
+def _train(
+    config: VBreathNetConfig,
+    folder: RunFolder,
+    samples: Samples,
+    experiment: tuple[str, float, int],
+    precision: str,
+    say: Callable[[str], None],
+) -> None:
+    """Fit one network; the checkpoint is the epoch of the highest validation accuracy."""
+    model, rate, seed = experiment
+    ours = model == "v-breathnet"
+    scaling = _scaling(config, model)
+    run.fit(
+        folder,
+        Training(
+            build=partial(_initial_model, config, model),
+            # Paper: section 3.3: RMSprop. Ours: also for the baselines, which name no optimizer.
+            optimizer=lambda: keras.optimizers.RMSprop(rate),
+            train_data=lambda epoch: samples.training_epoch(config, epoch, scaling),
+            val_data=samples.batches(config, samples.of(splits.VAL), scaling),
+            epochs=config.epochs if ours else config.transfer_epochs,
+            seed=seed,
+            loss="categorical_crossentropy",  # Paper: section 3.3
+            learning_rate=partial(learning_rate_of, config) if ours else None,
+            chosen_by="val_accuracy",
+            fuse_batch_norm=ours,
+        ),
+        run.describe_environment(samples.store.fingerprint, precision),
+        say,
+    )
+
+
+def learning_rate_of(config: VBreathNetConfig, epoch: int) -> float:
+    """The rate of an epoch: halved every few epochs, down to a floor (section 3.3)."""
+    # Paper: "reduce ... by 0.5 after every 5 epochs", with a threshold of 0.000001. Inferred: by
+    # the factor 0.5, since a subtraction of 0.5 from 0.001 makes no rate.
+    halved = config.learning_rate * 0.5 ** (epoch // config.halve_every)
+    return max(halved, config.min_learning_rate)
+
+
+def _initial_model(config: VBreathNetConfig, model: str) -> keras.Model:
+    """An untrained network, with the baselines' initial weights loaded."""
+    side, classes = config.image_size, len(config.classes)
+    if model == "v-breathnet":
+        return build_vbreathnet(
+            (side, side, 3), classes, config.dropout, config.dense_dropout,
+            config.batch_norm_momentum, config.activation_order,
+        )  # fmt: skip
+    network = build_transfer(model, (side, side, 3), classes=classes)
+    if config.weights != "random":
+        load_base_weights(network, model, config.weights)
+    return network
+
+
+def _scaling(config: VBreathNetConfig, model: str) -> str:
+    return config.scaling if model == "v-breathnet" else "unit"
+
+
+def _quiet(line: str) -> None:
+    """Say nothing: the same was said for the first seed."""
