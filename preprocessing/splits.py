@@ -122,8 +122,8 @@ def split_groups(
         val = _fill(rest, sizes, max(round(val_fraction * (total - test_per_class)), 1))
         if sizes[test].sum() < test_per_class or not val.size or len(val) == len(rest):
             raise InputError(
-                f"class {class_name} has {total} usable samples in {len(order)} groups: too few for "
-                f"{test_per_class} test samples and a training and a validation part; add samples"
+                f"class {class_name} has {total} usable samples in {len(order)} groups: too few "
+                f"for {test_per_class} test samples and a training and a validation part; add samples"
             )
         part_of_group[test], part_of_group[val] = TEST, VAL
     return part_of_group[of_sample]

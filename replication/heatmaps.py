@@ -1,95 +1,230 @@
-"""What a network looks at: vanilla saliency and SmoothGrad, and their contact sheet."""
+"""Where a network looks: saliency, SmoothGrad, Grad-CAM, and a map's share inside the lungs."""
 
 import warnings
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
+import cv2
 import keras
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from tf_keras_vis.gradcam import Gradcam
 from tf_keras_vis.saliency import Saliency
-from tf_keras_vis.utils.scores import BinaryScore
+from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
+from tf_keras_vis.utils.scores import BinaryScore, CategoricalScore, Score
+
+from replication.litert import float32_copy
 
 # Ours: the paper names SmoothGrad without parameters; these are in the range its inventors use
 # (noise of 10 to 20 % of the value range, 50 samples: Smilkov et al. 2017, arXiv 1706.03825).
 SMOOTH_SAMPLES, SMOOTH_NOISE = 50, 0.15
 
-FRAME_STEP = 6  # Paper: section 4.5: the frames of Figure 5 are six apart
+ACTIVATIONS = (
+    keras.layers.Activation,
+    keras.layers.ELU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ReLU,
+)
+
+# Images whose gradients are held in memory together; V-BreathNet's first block takes 0.2 GB each.
+BATCH = 4
+
+# A class index for all images, or one for each.
+Classes = int | Sequence[int] | np.ndarray
 
 
-def vanilla_saliency(model: keras.Model, clips: np.ndarray, positive: bool = True) -> np.ndarray:
-    """Magnitude of the score's gradient for each input voxel (Simonyan et al. 2014).
+def vanilla_saliency(model: keras.Model, images: np.ndarray, classes: Classes) -> np.ndarray:
+    """Magnitude of the class score's gradient for each input pixel (Simonyan et al. 2014).
+
+    Ours: a softmax network is explained by its score before the softmax, as Simonyan et al. do
+    (arXiv 1312.6034, section 2); a softmax that is sure has next to no gradient, and raising one
+    class is mixed with lowering the others. A sigmoid output is explained as it is.
 
     Args:
-        model: one sigmoid output.
-        clips: float32 (n, frames, height, width, channels), scaled as the network was trained.
-        positive: explain the score of class 1, else of class 0.
+        model: softmax over two or more classes, or one sigmoid output.
+        images: float32 (n, [frames,] height, width, channels), scaled as the network was trained.
+        classes: index of the class to explain, one for all or one for each image; with a sigmoid
+            1 or True for the positive class, 0 or False for the other.
 
     Returns:
-        float32 (n, frames, height, width), each clip scaled to 0..1 over all its frames.
+        float32 (n, [frames,] height, width), each image or clip scaled to 0..1 as a whole; the
+        largest of the channels.
+
+    Raises:
+        ValueError: a class that the model lacks, or another number of classes than images.
     """
-    return _saliency(model, clips, positive)
+    classes = _class_indices(model, len(images), classes)
+    visualizer = Saliency(_explained_model(model, linear=_outputs(model) > 1))
+    return _in_batches(visualizer, model, images, classes, BATCH)
 
 
 def smoothgrad(
     model: keras.Model,
-    clips: np.ndarray,
-    positive: bool = True,
+    images: np.ndarray,
+    classes: Classes,
     samples: int = SMOOTH_SAMPLES,
     seed: int = 0,
 ) -> np.ndarray:
-    """As `vanilla_saliency`, averaged over noisy copies of the clip (SmoothGrad).
+    """As `vanilla_saliency`, averaged over noisy copies of the image (SmoothGrad).
 
-    The library draws its noise from NumPy's global generator; it is seeded here and its state
-    put back, so that the same call returns the same map.
+    The library draws its noise from NumPy's global generator; it is seeded here for each image
+    and its state put back, so that an image has the same map in every call.
     """
+    classes = _class_indices(model, len(images), classes)
+    visualizer = Saliency(_explained_model(model, linear=_outputs(model) > 1))
+
+    def seeded(*args, **kwargs) -> np.ndarray:
+        np.random.seed(seed)
+        return visualizer(*args, smooth_samples=samples, smooth_noise=SMOOTH_NOISE, **kwargs)
+
     state = np.random.get_state()
-    np.random.seed(seed)
     try:
-        return _saliency(model, clips, positive, smooth_samples=samples, smooth_noise=SMOOTH_NOISE)
+        return _in_batches(seeded, model, images, classes, 1)
     finally:
         np.random.set_state(state)
 
 
-def _saliency(model: keras.Model, clips: np.ndarray, positive: bool, **smoothing) -> np.ndarray:
-    with warnings.catch_warnings():
-        # tf-keras-vis wraps the clip in a list, which Keras accepts and remarks on.
-        warnings.filterwarnings("ignore", message="The structure of `inputs`", category=UserWarning)
-        return Saliency(model, clone=False)(BinaryScore(positive), clips, **smoothing)
+def gradcam(
+    model: keras.Model, images: np.ndarray, classes: Classes, layer: str | None = None
+) -> np.ndarray:
+    """Grad-CAM: a layer's feature maps, weighted by how much each raises the class score.
 
-
-def save_contact_sheet(
-    path: Path,
-    clip: np.ndarray,
-    maps: Sequence[tuple[str, np.ndarray]],
-    title: str,
-    frame_step: int = FRAME_STEP,
-) -> None:
-    """Save the layout of Kolárik 2023, Figure 5: columns are frames, rows input and heat maps.
+    Selvaraju et al. 2017 (arXiv 1610.02391, section 3): the score is the one before the softmax
+    (or sigmoid); negative evidence is cut off. Ours: the map is enlarged bilinearly with pixel
+    areas aligned, because the library's own enlargement aligns pixel centres, which moves a 7x7
+    map by up to half a cell (16 of 224 pixels); and it is divided by its maximum instead of
+    stretched from its minimum, so that 0 means no evidence.
 
     Args:
-        path: PNG to write.
-        clip: (frames, height, width) gray, 0..1 or 0..255.
-        maps: (row title, (frames, height, width) in 0..1) pairs.
-        title: shown above.
-        frame_step: every how many frames a column is drawn.
+        model: softmax over two or more classes, or one sigmoid output; not nested.
+        images: float32 (n, height, width, channels), scaled as the network was trained.
+        classes: as in `vanilla_saliency`.
+        layer: name of the layer whose feature maps are used. None: the last convolution, after
+            its activation (V-BreathNet 7x7, MobileNetV2 7x7). An activation layer is a better
+            choice than the convolution before it: what a ReLU removes is no evidence.
+
+    Returns:
+        float32 (n, height, width): maximum 1, or all 0 where nothing speaks for the class.
+
+    Raises:
+        ValueError: no such class or layer, or a layer without (height, width, channels) output.
     """
-    chosen = range(0, clip.shape[0], frame_step)
-    rows = [("input", clip, "gray"), *((name, values, "inferno") for name, values in maps)]
-    figure = Figure(figsize=(1.15 * len(chosen) + 0.4, 1.25 * len(rows) + 0.6), dpi=110)
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(rows), len(chosen), squeeze=False)
-    for axes_row, (name, values, colours) in zip(axes, rows, strict=True):
-        # One scale for all frames of a row: a dark frame is one that matters less.
-        low, high = float(np.min(values)), float(np.max(values))
-        for axis, frame in zip(axes_row, chosen, strict=True):
-            axis.imshow(values[frame], cmap=colours, vmin=low, vmax=high, interpolation="nearest")
-            axis.set_xticks([])
-            axis.set_yticks([])
-        axes_row[0].set_ylabel(name, fontsize=9)
-    for axis, frame in zip(axes[0], chosen, strict=True):
-        axis.set_title(f"frame {frame}", fontsize=8)
-    figure.suptitle(title, fontsize=10)
-    figure.tight_layout()
-    figure.savefig(path)
+    classes = _class_indices(model, len(images), classes)
+    layer = layer or last_feature_layer(model)
+    if len(_layer(model, layer).output.shape) != 4:
+        raise ValueError(f"layer {layer} has no (height, width, channels) output")
+    visualizer = Gradcam(_explained_model(model, linear=True))
+
+    def coarse_maps(*args) -> np.ndarray:
+        return visualizer(
+            *args, penultimate_layer=layer, seek_penultimate_conv_layer=False,
+            expand_cam=False, normalize_cam=False,
+        )  # fmt: skip
+
+    coarse = _in_batches(coarse_maps, model, images, classes, BATCH)
+    height, width = images.shape[1:3]
+    maps = np.stack(
+        [cv2.resize(m, (width, height), interpolation=cv2.INTER_LINEAR) for m in coarse]
+    )
+    peaks = maps.max(axis=(1, 2), keepdims=True)
+    return np.divide(maps, peaks, out=np.zeros_like(maps), where=peaks > 0)
+
+
+def last_feature_layer(model: keras.Model) -> str:
+    """Name of the last layer that activates feature maps (height, width, channels).
+
+    Ours: the paper does not name Grad-CAM's layer; the last convolution is what its inventors
+    recommend, and their maps are taken after the ReLU.
+
+    Raises:
+        ValueError: there is none, as in a model that calls a whole backbone as one layer.
+    """
+    linear = keras.activations.linear
+    for layer in reversed(model.layers):
+        activates = isinstance(layer, ACTIVATIONS) or getattr(layer, "activation", linear) != linear
+        shape = layer.output.shape
+        if activates and len(shape) == 4 and shape[1:3] != (1, 1):
+            return layer.name
+    raise ValueError(
+        f"model {model.name} has no activated feature maps at its top level; build it flat "
+        "(head on base.output) or name a layer"
+    )
+
+
+def lung_mass(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Share of each map's heat that lies inside the lungs; its chance level is `lung_area`.
+
+    Args:
+        maps: (n, height, width), 0 or more.
+        masks: (n, height, width), lungs nonzero.
+
+    Returns:
+        float64 (n,) in 0..1, NaN where a map is all zero.
+
+    Raises:
+        ValueError: shapes differ, or a map is negative somewhere.
+    """
+    if maps.shape != masks.shape or maps.ndim != 3:
+        raise ValueError(f"maps {maps.shape} and masks {masks.shape}, not one (n, height, width)")
+    if maps.size and not maps.min() >= 0:
+        raise ValueError(f"maps reach {maps.min()}; a share needs values of 0 or more")
+    total = maps.sum(axis=(1, 2), dtype=np.float64)
+    inside = np.where(masks != 0, maps, 0).sum(axis=(1, 2), dtype=np.float64)
+    return np.divide(inside, total, out=np.full(len(maps), np.nan), where=total > 0)
+
+
+def lung_area(masks: np.ndarray) -> np.ndarray:
+    """Share of the picture that the lungs take: the `lung_mass` of heat spread evenly.
+
+    Args:
+        masks: (n, height, width), lungs nonzero.
+
+    Returns:
+        float64 (n,) in 0..1.
+    """
+    return (masks != 0).mean(axis=(1, 2), dtype=np.float64)
+
+
+def _outputs(model: keras.Model) -> int:
+    return model.output_shape[-1]
+
+
+def _layer(model: keras.Model, name: str) -> keras.Layer:
+    if name not in (layer.name for layer in model.layers):
+        raise ValueError(f"model {model.name} has no layer {name} at its top level")
+    return model.get_layer(name)
+
+
+def _class_indices(model: keras.Model, n: int, classes: Classes) -> list[int]:
+    """One class index for each image; the library silently drops images without one."""
+    indices = [int(index) for index in np.atleast_1d(classes)]
+    indices = indices * n if len(indices) == 1 else indices
+    known = max(_outputs(model), 2)  # a sigmoid has two classes
+    if len(indices) != n or not all(0 <= index < known for index in indices):
+        raise ValueError(f"classes {classes} for {n} images and a model of {known} classes")
+    return indices
+
+
+def _explained_model(model: keras.Model, linear: bool) -> keras.Model:
+    """The model, or a float32 copy that ends before its softmax or sigmoid."""
+    if not linear:
+        return model
+    if not hasattr(model.get_layer(model.output_names[0]), "activation"):
+        raise ValueError(f"the output layer of {model.name} has no activation to take off")
+    copy = float32_copy(model)  # small gradients vanish in float16
+    ReplaceToLinear()(copy)
+    return copy
+
+
+def _in_batches(
+    visualize: Callable, model: keras.Model, images: np.ndarray, classes: list[int], size: int
+) -> np.ndarray:
+    """Call a visualizer as (score, images) on a few images at a time: float32 (n, ...)."""
+    score: type[Score] = CategoricalScore if _outputs(model) > 1 else BinaryScore
+    with warnings.catch_warnings():
+        # tf-keras-vis wraps the images in a list, which Keras accepts and remarks on.
+        warnings.filterwarnings("ignore", message="The structure of `inputs`", category=UserWarning)
+        maps = [
+            visualize(score(classes[first : first + size]), images[first : first + size])
+            for first in range(0, len(images), size)
+        ]
+    return np.concatenate(maps).astype(np.float32, copy=False)

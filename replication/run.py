@@ -164,6 +164,7 @@ def fit(
         _load_state(model, _state_path(run, len(history) - 1))
     for epoch in range(len(history), training.epochs):
         started = time.perf_counter()
+        _seed_dropout(model, training.seed, epoch)
         if training.learning_rate:
             model.optimizer.learning_rate = training.learning_rate(epoch)
         logs = model.fit(
@@ -197,6 +198,13 @@ def fit(
     save_model(model, run.path / MODEL)
     for state in run.path.glob("state-*.weights.h5"):
         state.unlink()
+
+
+def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+    """Give dropout the state that depends on the epoch alone; saved weights do not hold it."""
+    states = (v for v in model.variables if v.path.endswith("seed_generator_state"))
+    for number, state in enumerate(states):
+        state.assign(np.random.SeedSequence((seed, epoch, number)).generate_state(2))
 
 
 class _ProgressBar(keras.callbacks.Callback):

@@ -206,7 +206,8 @@ def _judge_one(reported: Reported, e: Experiment) -> Verdict:
     """One printed number beside an experiment's."""
     if reported.metric in COUNTS:
         ours = e.mean("parameters", reported.metric)
-        judged = judge(reported, ours, ours, ours, 0, e.seeds)  # the same on any data
+        other_network = e.results[0]["parameters"]["not_comparable"]
+        judged = judge(reported, ours, ours, ours, 0, e.seeds, other_network)  # on any data
         return replace(judged, experiment=e.name)
     part, level, metric = e.place_of(reported)
     if not e.has(part):
@@ -234,7 +235,8 @@ def _judge_unreported(paper: str, e: Experiment) -> list[Verdict]:
 
 
 def as_rows(verdicts: Sequence[Verdict]) -> list[dict]:
-    """Verdicts as plain dicts for CSV files and tables."""
+    """Verdicts as plain dicts for CSV files and tables; `class` only where there are several."""
+    several = len({v.reported.positive_class for v in verdicts} - {""}) > 1
     return [
         {
             "experiment": v.experiment,
@@ -242,6 +244,7 @@ def as_rows(verdicts: Sequence[Verdict]) -> list[dict]:
             "row": v.reported.row,
             "dataset": v.reported.dataset,
             "metric": v.reported.metric,
+            **({"class": v.reported.positive_class} if several else {}),
             "paper": "-" if math.isnan(v.reported.value) else _printed(v.reported),
             **{name: _ours(v, getattr(v, name)) for name in ("ours", "low", "high")},
             "n": v.n,

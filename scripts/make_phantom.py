@@ -1,6 +1,8 @@
-"""Make a lung ultrasound phantom data set: videos, marked regions, labels and known motion.
+"""Make phantoms: data with known truth, in the papers' own file formats.
 
-python scripts/make_phantom.py --out data/phantom --present 28 --absent 20 --seed 0
+python scripts/make_phantom.py ultrasound --out data/phantom --present 28 --absent 20 --seed 0
+
+python scripts/make_phantom.py radiograph --out data/films --per-class 250 --seed 0
 """
 
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ import tyro
 
 from lungsliding_tf.phantom import PhantomConfig, write_dataset
 from replication.cli import run_command
+from vbreathnet.phantom import write_cohort
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,20 @@ class Arguments:
     """Processes."""
 
 
-def main() -> None:
-    """Read the command line and write the data set."""
-    flat = tyro.conf.arg(name="")
-    arguments, config = tyro.cli(
-        tuple[Annotated[Arguments, flat], Annotated[PhantomConfig, flat]], description=__doc__
-    )
+FLAT = tyro.conf.arg(name="")
+
+
+def ultrasound(
+    arguments: Annotated[Arguments, FLAT], config: Annotated[PhantomConfig, FLAT]
+) -> None:
+    """Lung ultrasound: videos, marked regions, labels and known motion."""
     write_dataset(arguments.out, config, n_jobs=arguments.jobs)
+
+
+def main() -> None:
+    """Read the command line and write the phantoms."""
+    commands = {"ultrasound": ultrasound, "radiograph": write_cohort}
+    tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)
 
 
 if __name__ == "__main__":

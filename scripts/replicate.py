@@ -1,4 +1,4 @@
-"""Replicate the papers: `python3 scripts/replicate.py [kolarik2023] [--data DIR] [--size SIZE]`.
+"""Replicate the papers: `python3 scripts/replicate.py [PAPER] [--data DIR] [--size SIZE]`.
 
 Makes .venv and installs what is needed on the first call, then makes phantoms (or reads --data),
 prepares, trains, evaluates, explains and judges. Needs Python 3.11 to 3.13, no more.
@@ -18,7 +18,8 @@ class Arguments:
     """What to replicate."""
 
     data: Path | None = None
-    """Folder with labels.csv and videos; phantoms are made if it is not given."""
+    """Folder with the paper's kind of data (labels.csv and videos; class folders of radiographs);
+    phantoms are made if it is not given."""
     out: Path = Path("replication-output")
     """Folder for everything that is made. Running again with the same one carries on."""
     size: Literal["smoke", "classroom", "paper"] = "classroom"
@@ -26,9 +27,12 @@ class Arguments:
     seeds: int = 1
     """How many runs of each experiment."""
     shuffle_labels: bool = False
-    """Deal the labels out anew over the patients: the AUROC must fall to chance."""
-    scaling: Literal["standardized", "unit"] = "standardized"
-    """Pixel values of the network's input (scripts/train_kolarik2023.py --help)."""
+    """Deal the labels out anew over the patients: the results must fall to chance."""
+    scaling: Literal["standardized", "unit"] | None = None
+    """Pixel values of the network's input (scripts/train_kolarik2023.py --help); what the study's
+    size has if it is not given."""
+    weights: str | None = None
+    """Initial weights of V-BreathNet's baselines (scripts/train_vbreathnet.py --help)."""
     precision: Literal["float32", "auto"] = "float32"
     """auto: mixed precision where the hardware multiplies it."""
 
@@ -38,7 +42,9 @@ def main() -> None:
     import tyro
 
     paper = Annotated[
-        Literal["all", "kolarik2023"], tyro.conf.Positional, tyro.conf.arg(name="paper")
+        Literal["all", "kolarik2023", "vbreathnet"],
+        tyro.conf.Positional,
+        tyro.conf.arg(name="paper"),
     ]
     flat = Annotated[Arguments, tyro.conf.arg(name="")]
     chosen, arguments = tyro.cli(
@@ -46,6 +52,8 @@ def main() -> None:
     )
     if chosen in ("all", "kolarik2023"):
         replicate_kolarik2023(arguments)
+    if chosen in ("all", "vbreathnet"):
+        replicate_vbreathnet(arguments)
 
 
 def replicate_kolarik2023(arguments: Arguments) -> None:
@@ -61,15 +69,7 @@ def replicate_kolarik2023(arguments: Arguments) -> None:
     data = arguments.data
     if data is None:
         data = write_dataset(out / "phantoms-kolarik2023", size.phantoms)
-    config = KolarikConfig(
-        data=data,
-        out=out,
-        seeds=arguments.seeds,
-        shuffle_labels=arguments.shuffle_labels,
-        scaling=arguments.scaling,
-        precision=arguments.precision,
-        **size.settings,
-    )
+    config = KolarikConfig(data=data, out=out, **size.settings | given(arguments, "scaling"))
     stores = prepare_all(config, print)
     from replication.cli import quiet_start
 
@@ -80,6 +80,42 @@ def replicate_kolarik2023(arguments: Arguments) -> None:
     print(format_verdicts(run_study(config, stores, print)))
     print(f"pictures: {out / 'figures'} and the figures folders below {out / 'runs'}")
     print(f"kolarik2023, size {arguments.size}: {time.perf_counter() - started:.0f} s")
+
+
+def replicate_vbreathnet(arguments: Arguments) -> None:
+    """Phantoms or given radiographs to a verdict table, curves, heat maps and small models."""
+    from vbreathnet.config import VBreathNetConfig
+    from vbreathnet.data import prepare
+    from vbreathnet.phantom import write_cohort
+    from vbreathnet.quality import report_quality
+    from vbreathnet.sizes import SIZES
+
+    started = time.perf_counter()
+    size = SIZES[arguments.size]
+    out = arguments.out / arguments.size / "vbreathnet"
+    data = arguments.data
+    if data is None:
+        data = write_cohort(out / "phantoms", **size.phantoms)
+    settings = size.settings | given(arguments, "scaling", "weights")
+    config = VBreathNetConfig(data=data, out=out, **settings)
+    store = prepare(config, print)
+    report_quality(config, store, print)
+    from replication.cli import quiet_start
+
+    with quiet_start():
+        from vbreathnet.train import run_study
+    from replication.verdict import format_verdicts
+
+    print(format_verdicts(run_study(config, store, print)))
+    print(f"pictures: {out / 'figures'} and the figures folders below {out / 'runs'}")
+    print(f"vbreathnet, size {arguments.size}: {time.perf_counter() - started:.0f} s")
+
+
+def given(arguments: Arguments, *optional: str) -> dict:
+    """The settings that every study shares, and those of `optional` that the user named."""
+    shared = {name: getattr(arguments, name) for name in ("seeds", "shuffle_labels", "precision")}
+    named = {name: getattr(arguments, name) for name in optional}
+    return shared | {name: value for name, value in named.items() if value is not None}
 
 
 if __name__ == "__main__":

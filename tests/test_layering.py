@@ -19,6 +19,8 @@ DRAWING_FILES = "marking"
 MODEL_FILES = [
     "lungsliding_tf/kolarik2023/resnet3d.py",
     "lungsliding_tf/kolarik2023/mmode_resnet.py",
+    "vbreathnet/model.py",
+    "vbreathnet/transfer.py",
 ]
 
 

@@ -105,6 +105,9 @@ class VBreathNetConfig:
 
     transfer_epochs: int = 5
     """Epochs of the baselines (section 3.2, Table 3)."""
+    transfer_head: Literal["pool", "flatten", "dense"] = "pool"
+    """Head of the baselines. Inferred: pool gives the printed counts at any size, the other two at
+    --image-size 96 only."""
     transfer_learning_rate: tuple[float, ...] = (0.01,)
     """Of the baselines (section 3.2: 0.01, found by trying several: name several to compare).
     Ours: their optimizer, RMSprop; the paper names none for them."""
@@ -117,7 +120,9 @@ class VBreathNetConfig:
     """CSV (file, x, y, width, height in pixels of the file) of chest boxes for the cropped test of
     section 4. Without it the lung masks of the data folder give them, where there are any."""
     export: bool = True
-    """Also write each network for low-power devices (LiteRT, float and int8)."""
+    """Also write V-BreathNet for low-power devices (LiteRT, float and int8)."""
+    export_beside: bool = True
+    """Measure MobileNetV2's files beside those of V-BreathNet, which takes a minute."""
     shuffle_labels: bool = False
     """Sanity check: deal the labels out anew. The accuracy must fall to chance."""
     paper_data: bool = False
@@ -149,8 +154,10 @@ class VBreathNetConfig:
             self._refuse("max_contrast", f"more than --min-contrast {self.min_contrast}")
         if min(self.transfer_learning_rate) <= 0:
             self._refuse("transfer_learning_rate", "more than zero")
-        if self.image_size < 32:
-            self._refuse("image_size", "32 or more, or the frozen networks have no map left")
+        if self.image_size < 96:
+            self._refuse(
+                "image_size", "96 or more, or the baselines' maps are below their head's 3x3"
+            )
         if len(set(self.classes)) < 2 or len(set(self.classes)) < len(self.classes):
             self._refuse("classes", "two or more different names")
 

@@ -101,7 +101,7 @@ def find_radiographs(config: VBreathNetConfig, say: Callable[[str], None]) -> li
 
 
 def lung_mask_path(data: Path, file: str) -> Path | None:
-    """Where the database keeps the lung mask of an image, `<class>/masks/<name>.png`, if it does."""
+    """The lung mask of an image where the database keeps it, `<class>/masks/<name>.png`, if any."""
     path = data / Path(file).parts[0] / MASKS / f"{Path(file).stem}.png"
     return path if path.exists() else None
 
@@ -225,9 +225,7 @@ def _image_files(folder: Path) -> list[Path]:
     inner = folder / IMAGES
     files = (inner if inner.is_dir() else folder).iterdir()
     return sorted(
-        p for p in files
-        if p.is_file() and not p.name.startswith(".")
-        and p.suffix.lower() in radiographs.RADIOGRAPH_SUFFIXES
+        p for p in files if not p.name.startswith(".") and radiographs.is_radiograph(p)
     )  # fmt: skip
 
 

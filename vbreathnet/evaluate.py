@@ -24,6 +24,9 @@ FLOORS = {"thumbnail": floors.thumbnail_floor, "border": floors.border_floor}
 PUBLISHED_SETTINGS = ("image_size", "val_fraction", "test_per_class", "per_class", "learning_rate",
                       "halve_every", "min_learning_rate", "transfer_epochs")  # fmt: skip
 
+# Of the reasons against a comparison, those that also make another network.
+NETWORK_SETTINGS = ("image_size", "other classes")
+
 
 def evaluate_run(
     config: VBreathNetConfig,
@@ -46,7 +49,8 @@ def evaluate_run(
     result = multiclass.evaluate_class_predictions(file, config.classes) | {
         "leaky": samples.leaky,
         "not_comparable": reasons,
-        "parameters": count_parameters(model),
+        "parameters": count_parameters(model)
+        | {"not_comparable": [r for r in reasons if r.startswith(NETWORK_SETTINGS)]},
         "best_epoch": best,
         "epochs": len(history),
         "gap": {
@@ -64,7 +68,7 @@ def evaluate_run(
         pictures.save_confusion(
             folder.figures() / f"confusion-{part}.png", confusion, config.classes, title
         )
-    if config.export:
+    if config.export and model.name == "vbreathnet":
         result["low_power"] = lowpower.export_and_measure(config, folder, model, samples, scaling)
     folder.write_metrics(result)
 

@@ -1,5 +1,7 @@
 """For low-power devices, the paper's aim (section 1): LiteRT files, what they lose, how fast."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 
@@ -22,8 +24,9 @@ def export_and_measure(
 
     Returns:
         For "float" and "int8": bytes, accuracy on the images compared (test and up to 300 of
-        val) and milliseconds for an image on one thread; "images"; and "mobilenetv2" with bytes
-        and milliseconds of its files (its weights do not change those).
+        val) and milliseconds for an image on one thread; "images"; and, if the configuration
+        asks, "mobilenetv2" with bytes and milliseconds of its files (its weights do not change
+        those).
     """
     rng = np.random.default_rng(samples.seed)
     train = rng.permutation(samples.of(splits.TRAIN, copies=False))[:REPRESENTATIVE]
@@ -31,23 +34,24 @@ def export_and_measure(
     compared = np.concatenate([samples.of(splits.TEST), val])
     images = _network_input(samples, compared, scaling)
     representative = _network_input(samples, train, scaling)
-    result: dict = {"images": len(compared), "mobilenetv2": {}}
-    beside = build_transfer("mobilenetv2", model.input_shape[1:], classes=len(config.classes))
+    result: dict = {"images": len(compared)}
     for name, ranges in (("float", None), ("int8", representative)):
         path = litert.export_litert(model, folder.path / f"model-{name}.tflite", ranges)
         said = litert.predict_litert(path, images).argmax(axis=1)
-        result[name] = {
-            "bytes": path.stat().st_size,
-            "accuracy": float(np.mean(said == samples.labels[compared])),
-            "milliseconds": 1e3 * litert.time_litert(path, images[0]),
-        }
-        other = litert.export_litert(beside, folder.path / f"mobilenetv2-{name}.tflite", ranges)
-        result["mobilenetv2"][name] = {
-            "bytes": other.stat().st_size,
-            "milliseconds": 1e3 * litert.time_litert(other, images[0]),
-        }
-        other.unlink()
+        right = float(np.mean(said == samples.labels[compared]))
+        result[name] = _size_and_speed(path, images[0]) | {"accuracy": right}
+    if config.export_beside:
+        beside = build_transfer("mobilenetv2", model.input_shape[1:], classes=len(config.classes))
+        result["mobilenetv2"] = {}
+        for name, ranges in (("float", None), ("int8", representative)):
+            path = litert.export_litert(beside, folder.path / f"beside-{name}.tflite", ranges)
+            result["mobilenetv2"][name] = _size_and_speed(path, images[0])
+            path.unlink()
     return result
+
+
+def _size_and_speed(path: Path, image: np.ndarray) -> dict[str, float]:
+    return {"bytes": path.stat().st_size, "milliseconds": 1e3 * litert.time_litert(path, image)}
 
 
 def _network_input(samples: Samples, positions: np.ndarray, scaling: str) -> np.ndarray:

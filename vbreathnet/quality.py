@@ -59,8 +59,26 @@ def kept_images(config: VBreathNetConfig, store: Store) -> np.ndarray:
     return np.flatnonzero(~removed)
 
 
+def check_enough(config: VBreathNetConfig, store: Store) -> None:
+    """Refuse, before any training, a store with too few images of a class."""
+    kept = kept_images(config, store)
+    classes = store.column("class")[kept]
+    for name in config.classes:
+        found = int((classes == name).sum())
+        if found < config.test_per_class + 2:
+            raise InputError(
+                f"{store.folder}: {found} usable images of {name}; --test-per-class "
+                f"{config.test_per_class} and a training and a validation image need "
+                f"{config.test_per_class + 2}: add images or lower --test-per-class"
+            )
+
+
 def report_quality(config: VBreathNetConfig, store: Store, say: Callable[[str], None]) -> None:
-    """Write `removed.csv` and `figures/quality.png`, and say how many each filter removed."""
+    """Write `removed.csv` and `figures/quality.png`, and say how many each filter removed.
+
+    Raises:
+        InputError: a class keeps too few images to train on.
+    """
     filters = apply_filters(config, store)
     rows = [
         {
@@ -81,30 +99,31 @@ def report_quality(config: VBreathNetConfig, store: Store, say: Callable[[str], 
     path = config.out / "figures" / "quality.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     save_quality_picture(path, config.classes, store, filters)
+    check_enough(config, store)
 
 
 def save_quality_picture(
     path: Path, classes: tuple[str, ...], store: Store, filters: list[Filter]
 ) -> None:
     """Distributions of sharpness and contrast with their thresholds, and removed examples."""
-    figure = Figure(figsize=(2 * EXAMPLES + 2, 9), dpi=110)
+    shown = [one for one in filters if one.removed.any()]
+    figure = Figure(figsize=(10, 3.6 + 2.9 * len(shown)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.4))
+    heights = (3.6, *([2.9] * len(shown)))
+    top, *below = np.atleast_1d(figure.subfigures(1 + len(shown), 1, height_ratios=heights))
     axes = top.subplots(1, 2)
     measures = (("sharpness", "variance of the Laplacian"), ("contrast", "SD of gray levels"))
     for axis, (name, title) in zip(axes, measures, strict=True):
         _draw_distribution(axis, name, classes, store)
-        axis.set_xlabel(title)
         for one in filters:
             if one.measure == name:
                 axis.axvline(one.threshold, color="black", linestyle="--", linewidth=1)
+        axis.set_xlabel(f"{title} (dashed: thresholds)")
         axis.set_ylabel("images")
     axes[0].legend(fontsize=8)
-    cells = bottom.subplots(len(filters), EXAMPLES, squeeze=False)
-    for cell in cells.flat:
-        cell.axis("off")
-    for row, one in zip(cells, filters, strict=True):
-        _draw_removed(row, one, store)
+    for part, one in zip(below, shown, strict=True):
+        part.suptitle(f"{one.reason}: {one.removed.sum()} removed, the most extreme", fontsize=10)
+        _draw_removed(part.subplots(1, EXAMPLES), one, store)
     figure.savefig(path)
 
 
@@ -125,12 +144,10 @@ def _draw_removed(cells, one: Filter, store: Store) -> None:
     rows = np.flatnonzero(one.removed)
     values = np.array([float(store.index[row][one.measure]) for row in rows])
     order = np.argsort(-values if one.flag.startswith("--max") else values)
-    above = f"{one.reason}: {len(rows)} removed"
-    cells[0].set_title(above, fontsize=9, loc="left")
+    for cell in cells:
+        cell.axis("off")
     for cell, position in zip(cells, order, strict=False):
         row = rows[position]
         cell.imshow(store.samples[row], cmap="gray", vmin=0, vmax=255)
-        cell.text(
-            0.5, -0.02, f"{Path(store.index[row]['file']).stem}: {values[position]:.1f}",
-            transform=cell.transAxes, ha="center", va="top", fontsize=7,
-        )  # fmt: skip
+        name = Path(store.index[row]["file"]).stem
+        cell.set_title(f"{name}: {values[position]:.1f}", fontsize=8)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import numpy as np
 
 from preprocessing import duplicates, splits
-from preprocessing.errors import InputError
 from preprocessing.store import Store
 from replication.batches import make_dataset
 from vbreathnet.augment import AugmentedImages
@@ -194,17 +193,3 @@ def _deal_labels_anew(groups: np.ndarray, labels: np.ndarray, seed: int) -> np.n
     """Permute the labels over the groups: a pipeline without leaks then learns nothing."""
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     return np.random.default_rng(seed).permutation(labels[first])[group]
-
-
-def check_enough(config: VBreathNetConfig, store: Store) -> None:
-    """Refuse, before any training, a store with too few images of a class."""
-    kept = kept_images(config, store)
-    classes = store.column("class")[kept]
-    for name in config.classes:
-        found = int((classes == name).sum())
-        if found < config.test_per_class + 2:
-            raise InputError(
-                f"{store.folder}: {found} usable images of {name}; --test-per-class "
-                f"{config.test_per_class} and a training and a validation image need "
-                f"{config.test_per_class + 2}: add images or lower --test-per-class"
-            )

@@ -4,21 +4,25 @@ from collections.abc import Callable
 from functools import partial
 
 import keras
+import numpy as np
 
 from preprocessing import splits
 from preprocessing.store import Store
 from replication import run, verdict
+from replication.batches import to_network_input
 from replication.records import write_csv
 from replication.run import RunFolder, Training
 from vbreathnet import claims
 from vbreathnet.config import PAPER_ROWS, VBreathNetConfig
 from vbreathnet.evaluate import evaluate_run, summarise, why_not_comparable
 from vbreathnet.model import build_vbreathnet
-from vbreathnet.split import Samples, check_enough, split_samples
+from vbreathnet.quality import check_enough
+from vbreathnet.split import Samples, split_samples
 from vbreathnet.transfer import build_transfer
-from vbreathnet.weights import load_base_weights
+from vbreathnet.weights import load_base_weights, normalise_random_base
 
 STUDY = "vbreathnet"
+NORMALISED_ON = 64  # training images that set the statistics of random baselines
 PAPER_TRANSFER_RATE = 0.01  # Paper: section 3.2
 # What of the configuration determines a run's result; paths and which models are run do not.
 SHARED_SETTINGS = (
@@ -54,8 +58,7 @@ def run_study(
     precision = run.set_precision(config.precision)
     experiments = list_experiments(config)
     for model in config.model:
-        if model != "v-breathnet":
-            _initial_model(config, model)  # weights that cannot be had stop the study here
+        _initial_model(config, model, samples_of[0])  # weights that cannot be had stop it here
     for model, rate in experiments:
         for seed in seeds:
             folder = _run_folder(config, store, model, rate, seed)
@@ -108,7 +111,7 @@ def _run_folder(
     settings |= {"study": STUDY, "seed": seed, "model": model, "store": store.fingerprint}
     if model != "v-breathnet":
         settings |= {"epochs": config.transfer_epochs, "learning_rate": rate,
-                     "weights": config.weights}  # fmt: skip
+                     "weights": config.weights, "transfer_head": config.transfer_head}  # fmt: skip
     # Another learning rate than the paper's is ours alone: no line of its tables.
     in_paper = model == "v-breathnet" or rate == PAPER_TRANSFER_RATE
     settings |= {"paper_row": PAPER_ROWS[model] if in_paper else "", "paper_dataset": ""}
@@ -131,7 +134,7 @@ def _train(
     run.fit(
         folder,
         Training(
-            build=partial(_initial_model, config, model),
+            build=partial(_initial_model, config, model, samples),
             # Paper: section 3.3: RMSprop. Ours: also for the baselines, which name no optimizer.
             optimizer=lambda: keras.optimizers.RMSprop(rate),
             train_data=lambda epoch: samples.training_epoch(config, epoch, scaling),
@@ -156,16 +159,23 @@ def learning_rate_of(config: VBreathNetConfig, epoch: int) -> float:
     return max(halved, config.min_learning_rate)
 
 
-def _initial_model(config: VBreathNetConfig, model: str) -> keras.Model:
-    """An untrained network, with the baselines' initial weights loaded."""
+def _initial_model(config: VBreathNetConfig, model: str, samples: Samples) -> keras.Model:
+    """An untrained network, with the baselines' initial weights loaded.
+
+    Random ones are fitted with batch-norm statistics on training images: see
+    `normalise_random_base`.
+    """
     side, classes = config.image_size, len(config.classes)
     if model == "v-breathnet":
         return build_vbreathnet(
             (side, side, 3), classes, config.dropout, config.dense_dropout,
             config.batch_norm_momentum, config.activation_order,
         )  # fmt: skip
-    network = build_transfer(model, (side, side, 3), classes=classes)
-    if config.weights != "random":
+    network = build_transfer(model, (side, side, 3), classes=classes, head=config.transfer_head)
+    if config.weights == "random":
+        train = samples.rows[samples.of(splits.TRAIN, copies=False)][:NORMALISED_ON]
+        normalise_random_base(network, to_network_input(samples.store.samples[np.sort(train)]))
+    else:
         load_base_weights(network, model, config.weights)
     return network
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from lungsliding_tf.kolarik2023.config import KolarikConfig
 from lungsliding_tf.labels import ABSENT, PRESENT
-from replication import heatmaps
+from replication import heatmaps, overlays
 from replication.batches import to_network_input
 
 
@@ -43,4 +43,4 @@ def save_saliency(
                 model, network_input, label == PRESENT, config.smooth_samples)[0]),
         ]  # fmt: skip
         title = f"sliding {name}; probability of sliding {scores[chosen]:.2f}"
-        heatmaps.save_contact_sheet(folder / f"saliency_{name}.png", clip, maps, title)
+        overlays.save_contact_sheet(folder / f"saliency_{name}.png", clip, maps, title)

@@ -339,6 +339,7 @@ def test_command_writes_a_data_set_and_names_errors(tmp_path):
     command = [
         sys.executable,
         str(ROOT / "scripts" / "make_phantom.py"),
+        "ultrasound",
         "--out",
         str(tmp_path / "p"),
     ]

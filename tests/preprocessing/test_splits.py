@@ -82,3 +82,50 @@ def test_near_duplicates_across_parts_are_counted():
     assert splits.count_near_duplicates(samples, parts) == 2
     assert splits.count_near_duplicates(samples, ["val"] * 4 + [TEST] * 4) == 2
     assert splits.count_near_duplicates(samples[:5], parts[:5]) == 0
+
+
+def grouped(sizes: dict[str, list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Group names and labels of samples, from the group sizes of each class."""
+    groups, labels = [], []
+    for label, (name, counts) in enumerate(sizes.items()):
+        for number, count in enumerate(counts):
+            groups += [f"{name}{number}"] * count
+            labels += [label] * count
+    return np.array(groups), np.array(labels)
+
+
+@given(st.integers(0, 50))
+def test_groups_stay_whole_and_the_test_part_is_exact(seed):
+    groups, labels = grouped({"a": [1] * 30 + [5] * 3, "b": [1] * 20 + [2] * 10})
+    parts = splits.split_groups(groups, labels, np.random.default_rng(seed), 7, 0.2, "ab")
+    for name in np.unique(groups):
+        assert len(set(parts[groups == name])) == 1
+    for label in (0, 1):
+        of_class = parts[labels == label]
+        assert (of_class == "test").sum() == 7
+        assert abs((of_class == "val").sum() - 0.2 * (len(of_class) - 7)) <= 5
+        assert (of_class == "train").sum() >= (of_class == "val").sum()
+
+
+def test_the_same_rng_gives_the_same_groups():
+    groups, labels = grouped({"a": [1] * 20, "b": [2] * 10})
+    one, other, third = (
+        splits.split_groups(groups, labels, np.random.default_rng(seed), 2, 0.2, "ab")
+        for seed in (1, 1, 2)
+    )
+    assert one.tolist() == other.tolist() != third.tolist()
+
+
+@pytest.mark.parametrize("sizes", [[1] * 4, [6], [20, 1], [1, 1]])
+def test_a_class_that_cannot_fill_three_parts_is_refused(sizes):
+    groups, labels = grouped({"a": [1] * 20, "small": sizes})
+    with pytest.raises(InputError, match="class small has"):
+        splits.split_groups(groups, labels, np.random.default_rng(0), 3, 0.2, ("a", "small"))
+
+
+def test_groups_join_through_either_name():
+    joined = splits.join_groups(
+        ["x", "x", "y", "", "", "z"], ["p", "q", "q", "q", "", "r"]
+    )  # fmt: skip
+    assert joined[0] == joined[1] == joined[2] == joined[3]
+    assert len(set(joined)) == 3 and joined[4] == "sample-4"

@@ -186,7 +186,14 @@ def test_verify_without_runs_says_what_to_do(tmp_path):
 
 
 def test_make_phantom_refuses_impossible_cohorts(tmp_path):
-    arguments = ["scripts/make_phantom.py", "--out", tmp_path / "p", "--present", "-1"]
+    arguments = [
+        "scripts/make_phantom.py",
+        "ultrasound",
+        "--out",
+        tmp_path / "p",
+        "--present",
+        "-1",
+    ]
     code, _, err = finish(command(*arguments))
     assert code == 2 and "at least one patient" in one_line(err)
 

@@ -1,0 +1,165 @@
+"""Pictures of heat maps over the images they explain."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+
+FRAME_STEP = 6  # Paper: Kolárik 2023, section 4.5: the frames of Figure 5 are six apart
+
+# Turbo as far as red: its last eighth darkens, and the hottest place would look cooler.
+HEAT_COLOURS = ListedColormap(colormaps["turbo"](np.linspace(0, 0.875, 256)))
+HEAT_OPACITY = 0.65  # of the hottest pixel; opacity falls with heat, so that cold lung stays gray
+LUNG_OUTLINE = "white"
+
+# Saliency is speckle, whose brightest pixels outshine the rest: drawn as it is, hardly one in a
+# hundred would be seen. For the eye alone it is blurred (SD as a share of the width) and
+# stretched between two quantiles, so that half of the image stays gray.
+SALIENCY_BLUR, SALIENCY_QUANTILES = 0.012, (0.5, 0.995)
+
+
+@dataclass(frozen=True)
+class OverlayRow:
+    """One image of `save_overlays`.
+
+    Attributes:
+        caption: such as "COVID-12: COVID, said Normal 0.71".
+        image: (height, width) gray, 0..1 or 0..255.
+        saliency: (height, width) in 0..1.
+        gradcam: (height, width) in 0..1.
+        lungs: (height, width), lungs nonzero, drawn as an outline; None if unknown.
+    """
+
+    caption: str
+    image: np.ndarray
+    saliency: np.ndarray
+    gradcam: np.ndarray
+    lungs: np.ndarray | None = None
+
+
+def save_overlays(path: Path, rows: Sequence[OverlayRow], title: str) -> None:
+    """Save a contact sheet: a row for each image with input, saliency and Grad-CAM overlays.
+
+    Paper: V-BreathNet, section 3.3: the maps are laid over the original image (Figure 3). The
+    saliency is blurred and stretched for the eye; nothing is measured on it.
+
+    Args:
+        path: PNG to write.
+        rows: at least one.
+        title: shown above.
+    """
+    figure = _figure(width=6.6, height=2.4 * len(rows) + 0.7)
+    grid = figure.subplots(len(rows), 3, squeeze=False)
+    for axes, row in zip(grid, rows, strict=True):
+        _draw_image(axes[0], row.image)
+        for axis, heat in zip(axes[1:], (_for_the_eye(row.saliency), row.gradcam), strict=True):
+            _draw_overlay(axis, row.image, heat)
+            if row.lungs is not None:
+                axis.contour(row.lungs != 0, [0.5], colors=LUNG_OUTLINE, linewidths=0.9)
+        # Outside the layout, or the caption's length would push the columns apart.
+        axes[0].text(0, -0.02, row.caption, transform=axes[0].transAxes, fontsize=9,
+                     va="top", parse_math=False, in_layout=False)  # fmt: skip
+    for axis, name in zip(grid[0], ("input", "saliency", "Grad-CAM"), strict=True):
+        axis.set_title(name, fontsize=9)
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    _save(figure, path)
+
+
+def save_layer_comparison(
+    path: Path, image: np.ndarray, maps_by_layer: Mapping[str, np.ndarray], title: str
+) -> None:
+    """Save one image beside its Grad-CAM from several layers.
+
+    Paper: V-BreathNet, section 4, compares the first layer (edges of the lung, heart, diaphragm)
+    with deeper ones (opacity).
+
+    Args:
+        path: PNG to write.
+        image: (height, width) gray, 0..1 or 0..255.
+        maps_by_layer: layer name to (height, width) in 0..1, drawn in this order.
+        title: shown above.
+    """
+    columns = 1 + len(maps_by_layer)
+    figure = _figure(width=2.2 * columns, height=2.75)
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    _draw_image(axes[0], image)
+    axes[0].set_title("input", fontsize=9)
+    for axis, (layer, heat) in zip(axes[1:], maps_by_layer.items(), strict=True):
+        _draw_overlay(axis, image, heat)
+        axis.set_title(layer, fontsize=9, parse_math=False)
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    _save(figure, path)
+
+
+def save_contact_sheet(
+    path: Path,
+    clip: np.ndarray,
+    maps: Sequence[tuple[str, np.ndarray]],
+    title: str,
+    frame_step: int = FRAME_STEP,
+) -> None:
+    """Save the layout of Kolárik 2023, Figure 5: columns are frames, rows input and heat maps.
+
+    Args:
+        path: PNG to write.
+        clip: (frames, height, width) gray, 0..1 or 0..255.
+        maps: (row title, (frames, height, width) in 0..1) pairs.
+        title: shown above.
+        frame_step: every how many frames a column is drawn.
+    """
+    chosen = range(0, clip.shape[0], frame_step)
+    rows = [("input", clip, "gray"), *((name, values, "inferno") for name, values in maps)]
+    figure = _figure(width=1.15 * len(chosen) + 0.4, height=1.25 * len(rows) + 0.6)
+    axes = figure.subplots(len(rows), len(chosen), squeeze=False)
+    for axes_row, (name, values, colours) in zip(axes, rows, strict=True):
+        # One scale for all frames of a row: a dark frame is one that matters less.
+        low, high = float(np.min(values)), float(np.max(values))
+        for axis, frame in zip(axes_row, chosen, strict=True):
+            axis.imshow(values[frame], cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+            axis.set_xticks([])
+            axis.set_yticks([])
+        axes_row[0].set_ylabel(name, fontsize=9)
+    for axis, frame in zip(axes[0], chosen, strict=True):
+        axis.set_title(f"frame {frame}", fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=110)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _draw_image(axis: Axes, image: np.ndarray) -> None:
+    # A fixed range, so that a pale radiograph looks as pale as the network saw it.
+    top = 1 if np.issubdtype(image.dtype, np.floating) and image.max() <= 1 else 255
+    axis.imshow(image, cmap="gray", vmin=0, vmax=top)
+    axis.set_axis_off()
+
+
+def _for_the_eye(saliency: np.ndarray) -> np.ndarray:
+    blurred = cv2.GaussianBlur(saliency, (0, 0), max(SALIENCY_BLUR * saliency.shape[1], 0.5))
+    low, high = np.quantile(blurred, SALIENCY_QUANTILES)
+    return np.clip((blurred - low) / (high - low), 0, 1) if high > low else blurred
+
+
+def _draw_overlay(axis: Axes, image: np.ndarray, heat: np.ndarray) -> None:
+    if heat.shape != image.shape:
+        raise ValueError(f"a heat map of {heat.shape} for an image of {image.shape}")
+    _draw_image(axis, image)
+    axis.imshow(heat, cmap=HEAT_COLOURS, vmin=0, vmax=1, alpha=HEAT_OPACITY * np.clip(heat, 0, 1))
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.tight_layout()
+    partial = path.with_name(f".partial.{path.name}")
+    figure.savefig(partial, format="png")
+    partial.replace(path)
