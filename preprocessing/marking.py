@@ -1,7 +1,8 @@
-"""The marking tool: draw regions of interest on videos, in a window, a notebook or a browser.
+"""The marking tool: draw regions of interest on videos or radiographs, wherever matplotlib draws.
 
     %matplotlib widget                                    # in a notebook (needs ipympl)
     marker = Marker(list_videos(Path("videos")))
+    marker = Marker(list_radiographs(Path("COVID/images")), kind=RADIOGRAPHS)
 
 It uses the events every matplotlib backend has; `scripts/mark_roi.py` opens it as a window or as
 a web page. Only this module and `marking_view` need matplotlib.
@@ -15,6 +16,7 @@ from matplotlib.patches import Polygon
 from matplotlib.widgets import RectangleSelector
 
 from preprocessing.errors import InputError
+from preprocessing.marking_files import VIDEOS, Kind
 from preprocessing.marking_session import Session
 from preprocessing.marking_view import DRAWN, NEVER, CornerSelector, View
 
@@ -25,22 +27,24 @@ class Marker:
     """The tool on one figure. Keys and buttons do the same; `actions` lists both.
 
     Args:
-        videos: videos and PNG folders, as `list_videos` returns them.
-        roi_dir: where region files go; default: beside each video.
+        files: videos and PNG folders as `list_videos` returns them, or what else `kind` finds.
+        roi_dir: where region files go; default: beside each file.
         on_finish: called after everything was saved and the person asked to finish.
+        kind: what the files are. Pictures of one frame have no timeline and no spans.
 
     Raises:
-        InputError: no video can be opened.
+        InputError: no file can be opened.
     """
 
     def __init__(
         self,
-        videos: list[Path],
+        files: list[Path],
         roi_dir: Path | None = None,
         on_finish: Callable[[], None] | None = None,
+        kind: Kind = VIDEOS,
     ):
-        self.session = Session(videos, roi_dir)
-        self.tool = "polygon"
+        self.session, self.kind = Session(files, roi_dir, kind), kind
+        self.tool = kind.tool
         self.message, self.failed = self._greeting(), bool(self.session.skipped)
         self._on_finish = on_finish
         self._selector: CornerSelector | RectangleSelector | None = None
@@ -49,7 +53,7 @@ class Marker:
             key: (words, lambda action=action: self.do(action))
             for key, (words, action) in self.actions.items()
         }
-        self.view = View(clicks, self._on_slider)
+        self.view = View(clicks, None if kind.still else self._on_slider)
         self.view.figure.marker = self  # matplotlib keeps callbacks weakly: the figure keeps it
         self.canvas = self.view.canvas
         self._timer = self.canvas.new_timer(interval=66)
@@ -61,21 +65,24 @@ class Marker:
     @property
     def actions(self) -> dict[str, tuple[str, Callable[[], str | None]]]:
         """Key -> (what its button says, what it does)."""
-        session = self.session
+        session, name = self.session, self.kind.name
+        in_time = {
+            "b": ("Begins here", session.begin_here),
+            "e": ("Ends here", session.end_here),
+            "w": ("Whole video", session.whole_video),
+            "x": ("Split here", session.split_here),
+        }
         return {
             "m": ("Tool", self.switch_tool),
             "a": ("New region", self.new_region),
             "d": ("Delete region", session.delete),
             "z": ("Undo", self.undo),
-            "b": ("Begins here", session.begin_here),
-            "e": ("Ends here", session.end_here),
-            "w": ("Whole video", session.whole_video),
-            "x": ("Split here", session.split_here),
-            "p": ("Previous video", lambda: self.go_to_video(-1)),
-            "n": ("Next video", lambda: self.go_to_video(+1)),
+            **({} if self.kind.still else in_time),
+            "p": (f"Previous {name}", lambda: self.go_to_file(-1)),
+            "n": (f"Next {name}", lambda: self.go_to_file(+1)),
             "c": ("Copy to next", self.copy_to_next),
             "s": ("Save", self.save),
-            " ": ("Play", self.play),
+            **({} if self.kind.still else {" ": ("Play", self.play)}),
             "q": ("Finish", self.finish),
         }
 
@@ -120,15 +127,15 @@ class Marker:
                 raise InputError("A polygon needs at least 3 corners.")
             self.session.add(corners)
 
-    def go_to_video(self, step: int) -> str:
+    def go_to_file(self, step: int) -> str:
         self._keep_drawing()
-        self.session.go_to_video(step)
+        self.session.go_to_file(step)
         return self._greeting()
 
     def copy_to_next(self) -> str:
         self._keep_drawing()
         self.session.copy_to_next()
-        return "Copied from the video before; correct it if the lung lies elsewhere."
+        return f"Copied from the {self.kind.name} before; correct it if the lung lies elsewhere."
 
     def save(self) -> str:
         self._keep_drawing()
@@ -199,8 +206,9 @@ class Marker:
             self.do(others[key])
 
     def _on_press(self, event) -> None:
-        if event.inaxes is self.view.timeline:
-            self.view.slider.set_val(round(event.xdata))
+        timeline = self.view.timeline
+        if timeline is not None and event.inaxes is timeline.axes:
+            timeline.slider.set_val(round(event.xdata))
         elif event.inaxes is not self.view.picture or event.button != 1 or self._toolbar_is_busy():
             return
         elif event.dblclick and self._corners_drawn():
@@ -222,8 +230,13 @@ class Marker:
         self.do(lambda: self.session.add([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]))
 
     def _on_polygon(self, corners) -> None:
-        editing = self.session.region is not None
-        self.do(lambda: (self.session.reshape if editing else self.session.add)(corners))
+        if self.session.region is None:
+            self.do(lambda: self.session.add(corners))
+            return
+        if self.tool == "rectangle":
+            corners = keep_upright(self.session.region.polygon, corners)
+        self._selector_for = None  # fresh handles at what the region then is, also if refused
+        self.do(lambda: self.session.reshape(corners))
 
     def _play_one(self) -> None:
         self.session.go_to_frame((self.session.frame + 1) % self.session.count)
@@ -234,13 +247,13 @@ class Marker:
         self.refresh()
 
     def _greeting(self) -> str:
-        """What to do in this video, or why others were skipped."""
+        """What to do in this file, or why others were skipped."""
         if self.session.skipped:
             return self.session.skipped
         if self.session.region is None:
-            return f"Draw a {self.tool} over the pleura and the lung between two ribs."
-        all_marked = len(self.session.marked) == len(self.session.videos)
-        return "All videos are marked." if all_marked else ""
+            return f"Draw a {self.tool} {self.kind.task}."
+        all_marked = len(self.session.marked) == len(self.session.files)
+        return f"All {self.kind.name}s are marked." if all_marked else ""
 
     def _select_next(self) -> None:
         """Select the next region and go to a frame where it holds."""
@@ -313,6 +326,22 @@ class Marker:
     def _on_slider(self, value: float) -> None:
         self.session.go_to_frame(value)
         self.refresh()
+
+
+def keep_upright(before: tuple, after: list) -> list:
+    """The corners after a drag; of an upright rectangle the two beside the one dragged follow it.
+
+    Anything else, such as a region moved as a whole, is returned as it is. Otherwise a corner
+    dragged inwards would leave a slanted region of the same extent.
+    """
+    columns, rows = ({corner[axis] for corner in before} for axis in (0, 1))
+    if not len(before) == len(after) == 4 or not len(columns) == len(rows) == 2:
+        return after
+    dragged = [i for i in range(4) if tuple(after[i]) != before[i]]
+    if len(dragged) != 1:
+        return after
+    (old_x, old_y), (new_x, new_y) = before[dragged[0]], after[dragged[0]]
+    return [(new_x if x == old_x else x, new_y if y == old_y else y) for x, y in before]
 
 
 def _contains(region, x: float, y: float) -> bool:

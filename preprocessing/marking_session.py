@@ -1,99 +1,62 @@
-"""What the marking tool remembers: videos, regions, selection and undo. No drawing in here.
+"""What the marking tool remembers: files, regions, selection and undo. No drawing in here.
 
 Each change is written to disk at once, so that nothing is lost when a terminal or a network
-connection is closed. A video without regions has no file, unless it was saved as having none.
+connection is closed. A file without regions has no region file, unless it was saved as having none.
 """
 
 import tempfile
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from preprocessing.errors import InputError
-from preprocessing.roi import FRAME_SLACK, Region, load_regions, roi_path, save_regions
-from preprocessing.video import VideoInfo, probe, read_frames
-
-CACHED_FRAMES = 64
-# Ours: a region smaller than this is a slip of the mouse, square pixels.
-SMALLEST_AREA = 25.0
-
-
-class FrameReader:
-    """Gray frames of one video by index; at most `CACHED_FRAMES` are held.
-
-    Frames are decoded forward from the start, which is exact whatever the codec; for clips of some
-    hundred frames a step back beyond the cache takes about 0.2 s.
-
-    Raises:
-        InputError: as `read_frames`; the whole video is decoded once to count its frames.
-    """
-
-    def __init__(self, video: Path):
-        self._video = video
-        self._cache: OrderedDict[int, np.ndarray] = OrderedDict()
-        self._frames, self._next = read_frames(video), 0
-        self.count = 0
-        for self.count, _ in enumerate(read_frames(video), start=1):
-            pass
-
-    def frame(self, index: int) -> np.ndarray:
-        """Frame `index`, 0 to count - 1: uint8 (height, width)."""
-        if index in self._cache:
-            self._cache.move_to_end(index)
-            return self._cache[index]
-        if index < self._next:
-            self._frames, self._next = read_frames(self._video), 0
-        while self._next <= index:
-            self._cache[self._next] = next(self._frames)
-            self._cache.move_to_end(self._next)
-            self._next += 1
-            if len(self._cache) > CACHED_FRAMES:
-                self._cache.popitem(last=False)
-        return self._cache[index]
+from preprocessing.marking_files import VIDEOS, FrameReader, Kind, Still
+from preprocessing.roi import Region, load_regions, roi_path, save_regions
+from preprocessing.video import VideoInfo
 
 
 @dataclass
 class _Opened:
-    """The video on the table."""
+    """The file on the table."""
 
     index: int
     info: VideoInfo
-    reader: FrameReader
+    reader: FrameReader | Still
     regions: list[Region]
 
 
 class Session:
-    """Marks a list of videos one after the other; starts at the first one without marks.
+    """Marks a list of files one after the other; starts at the first one without marks.
 
     Args:
-        videos: as `list_videos` returns them.
-        roi_dir: where region files go; default: beside each video.
+        files: as `kind.find` returns them.
+        roi_dir: where region files go; default: beside each file.
+        kind: what the files are.
 
     Raises:
-        InputError: no video can be opened, or two would share one region file.
+        InputError: no file can be opened, or two would share one region file.
     """
 
-    def __init__(self, videos: list[Path], roi_dir: Path | None = None):
-        if len({roi_path(video, roi_dir) for video in videos}) < len(videos):
+    def __init__(self, files: list[Path], roi_dir: Path | None = None, kind: Kind = VIDEOS):
+        if len({roi_path(file, roi_dir) for file in files}) < len(files):
             raise InputError(
-                f"{roi_dir}: two of the videos have one name and would share a region file; "
+                f"{roi_dir}: two of the {kind.name}s have one name and would share a region file; "
                 "mark one folder at a time, each with its own --roi-dir"
             )
-        self.videos, self.roi_dir = videos, roi_dir
-        self.marked = {video for video in videos if roi_path(video, roi_dir).exists()}
+        self.files, self.roi_dir, self.kind = files, roi_dir, kind
+        self.marked = {file for file in files if roi_path(file, roi_dir).exists()}
         self.unsaved: dict[Path, tuple[VideoInfo, list[Region]]] = {}
         self.frame = 0
         self.selected: int | None = None
-        self.skipped = ""  # why videos could not be opened, for the person at the screen
-        todo = [i for i, video in enumerate(videos) if video not in self.marked]
-        done = [i for i, video in enumerate(videos) if video in self.marked]
+        self.skipped = ""  # why files could not be opened, for the person at the screen
+        todo = [i for i, file in enumerate(files) if file not in self.marked]
+        done = [i for i, file in enumerate(files) if file in self.marked]
         self._open_first_of(todo + done)
 
     @property
-    def video(self) -> Path:
-        return self.videos[self._opened.index]
+    def file(self) -> Path:
+        return self.files[self._opened.index]
 
     @property
     def info(self) -> VideoInfo:
@@ -129,20 +92,21 @@ class Session:
     def go_to_frame(self, frame: int) -> None:
         self.frame = min(max(int(frame), 0), self.count - 1)
 
-    def go_to_video(self, step: int) -> None:
-        """Open the next (+1) or previous (-1) video; ones that cannot be opened are skipped.
+    def go_to_file(self, step: int) -> None:
+        """Open the next (+1) or previous (-1) file; ones that cannot be opened are skipped.
 
         Raises:
             InputError: there is none in that direction that can be opened.
         """
-        ahead = range(self.index + 1, len(self.videos)) if step > 0 else range(self.index)[::-1]
+        ahead = range(self.index + 1, len(self.files)) if step > 0 else range(self.index)[::-1]
         if not ahead:
-            raise InputError(f"This is the {'last' if step > 0 else 'first'} video.")
+            raise InputError(f"This is the {'last' if step > 0 else 'first'} {self.kind.name}.")
         self._open_first_of(ahead)
 
     def add(self, polygon) -> None:
         """Add a region over the span `next_span` and select it."""
-        region = self._checked(Region(_corners(polygon, self.info), *self.next_span))
+        corners = _corners(polygon, self.info)
+        region = self._checked(Region(corners, *self.next_span, self.kind.label))
         self._change([*self.regions, region], select=len(self.regions))
         self._wanted_span = None
 
@@ -189,27 +153,27 @@ class Session:
         self._change([*before, first_part, second_part, *after], select=number + 1)
 
     def undo(self) -> None:
-        """Take back the last change to this video's regions."""
+        """Take back the last change to this file's regions."""
         if not self._history:
-            raise InputError("There is nothing to undo in this video.")
+            raise InputError(f"There is nothing to undo in this {self.kind.name}.")
         self._opened.regions, self.selected = self._history.pop()
         self._wanted_span = None
         self._autosave()
 
     def copy_to_next(self) -> None:
-        """Open the next video and mark it as this one: scaled to its size, spans clipped.
+        """Open the next file and mark it as this one: scaled to its size, spans clipped.
 
         Raises:
-            InputError: nothing to copy, no next video, or it carries regions already.
+            InputError: nothing to copy, no next file, or it carries regions already.
         """
         if not self.regions:
             raise InputError("There is no region to copy; draw one first.")
-        if self.index + 1 == len(self.videos):
-            raise InputError("This is the last video.")
+        if self.index + 1 == len(self.files):
+            raise InputError(f"This is the last {self.kind.name}.")
         regions, info, count = self.regions, self.info, self.count
         target = self._load(self.index + 1)
         if target.regions:
-            raise InputError(f"{self.videos[target.index].name} carries regions already.")
+            raise InputError(f"{self.files[target.index].name} carries regions already.")
         scale = np.array([target.info.width / info.width, target.info.height / info.height])
         copies = []
         for region in regions:
@@ -226,10 +190,10 @@ class Session:
         self._change(copies, select=0)
 
     def save(self) -> str:
-        """Save on request and say what was saved; also marks a video as having no region."""
-        self._write(self.video, self.info, self.regions)
+        """Save on request and say what was saved; also marks a file as having no region."""
+        self._write(self.file, self.info, self.regions)
         found = f"{len(self.regions)} region(s)" if self.regions else "no region, as marked"
-        return f"Saved {roi_path(self.video, self.roi_dir)}: {found}."
+        return f"Saved {roi_path(self.file, self.roi_dir)}: {found}."
 
     def close(self) -> None:
         """Try once more to save what could not be saved, else keep it in a temporary folder.
@@ -238,15 +202,15 @@ class Session:
             InputError: something had to be kept elsewhere; the message says where.
         """
         reason = ""
-        for video, (info, regions) in list(self.unsaved.items()):
+        for file, (info, regions) in list(self.unsaved.items()):
             try:
-                self._write(video, info, regions)
+                self._write(file, info, regions)
             except InputError as error:
                 reason = str(error)
         if self.unsaved:
             refuge = Path(tempfile.mkdtemp(prefix="lung-roi-"))
-            for video, (info, regions) in self.unsaved.items():
-                save_regions(video, info, regions, refuge)
+            for file, (info, regions) in self.unsaved.items():
+                save_regions(file, info, regions, refuge)
             raise InputError(f"{reason}; {len(self.unsaved)} region file(s) were kept in {refuge}")
 
     def _open_first_of(self, indices) -> None:
@@ -262,16 +226,11 @@ class Session:
         self.skipped = "; ".join(f"Skipped {problem}" for problem in problems)
 
     def _load(self, index: int) -> _Opened:
-        video = self.videos[index]
-        info, reader = probe(video), FrameReader(video)
-        if reader.count > info.declared_frames + FRAME_SLACK:
-            raise InputError(
-                f"{video}: the header states {info.declared_frames} frames, {reader.count} could "
-                "be decoded; re-encode the video"
-            )
-        if video in self.unsaved:
-            return _Opened(index, info, reader, self.unsaved[video][1])
-        return _Opened(index, info, reader, load_regions(video, info, self.roi_dir) or [])
+        file = self.files[index]
+        info, reader = self.kind.open(file)
+        if file in self.unsaved:
+            return _Opened(index, info, reader, self.unsaved[file][1])
+        return _Opened(index, info, reader, load_regions(file, info, self.roi_dir) or [])
 
     def _put_on_table(self, opened: _Opened) -> None:
         self._opened = opened
@@ -287,21 +246,21 @@ class Session:
 
     def _autosave(self) -> None:
         if self.regions:
-            self._write(self.video, self.info, self.regions)
+            self._write(self.file, self.info, self.regions)
             return
         try:
-            roi_path(self.video, self.roi_dir).unlink(missing_ok=True)
+            roi_path(self.file, self.roi_dir).unlink(missing_ok=True)
         except OSError as error:
-            path = roi_path(self.video, self.roi_dir)
+            path = roi_path(self.file, self.roi_dir)
             raise InputError(f"{path}: cannot be deleted ({error.strerror})") from error
-        self.marked.discard(self.video)
-        self.unsaved.pop(self.video, None)
+        self.marked.discard(self.file)
+        self.unsaved.pop(self.file, None)
 
-    def _write(self, video: Path, info: VideoInfo, regions: list[Region]) -> None:
-        self.unsaved[video] = (info, regions)
-        save_regions(video, info, regions, self.roi_dir)
-        self.marked.add(video)
-        del self.unsaved[video]
+    def _write(self, file: Path, info: VideoInfo, regions: list[Region]) -> None:
+        self.unsaved[file] = (info, regions)
+        save_regions(file, info, regions, self.roi_dir)
+        self.marked.add(file)
+        del self.unsaved[file]
 
     def _replace_selected(self, region: Region) -> None:
         number, regions = self.selected, list(self.regions)
@@ -310,7 +269,7 @@ class Session:
             self._change(regions, select=number)
 
     def _checked(self, region: Region) -> Region:
-        if region.area < SMALLEST_AREA:
+        if region.area < self.kind.smallest:
             raise InputError("That region is too small to be meant; draw it again.")
         return region
 

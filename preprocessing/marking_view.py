@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.patches import Polygon, Rectangle
@@ -16,13 +17,24 @@ PANEL, INK, ERROR = "#f4f5f6", "#20262c", "#b3261e"
 FIGURE_SIZE = (11.8, 6.3)  # inches; words grow and shrink with the window
 LISTED = 9  # regions listed at once
 NEVER = "not-applicable"  # a modifier key that no keyboard has
+# Ours: radiographs have up to 4,300 px a side, and a picture is drawn anew at each mouse move.
+LARGEST_SHOWN = 1600  # px
 
-HELP = """\
+POLYGON_HELP = """\
 Draw: click the corners. The first corner, Enter or
 a double click closes, a right click takes one back.
+"""
+RECTANGLE_HELP = """\
+Draw: press at one corner, let go at the opposite one.
+"""
+CHANGE_HELP = """\
 Change: drag a corner; right click removes it;
 shift and drag moves the region.
+"""
+FRAMES_HELP = """\
 Frames: arrows, home, end, wheel or timeline.
+"""
+REGIONS_HELP = """\
 Regions: v or a click selects, Esc lets go.
 Every change is saved at once."""
 
@@ -66,23 +78,68 @@ class CornerSelector(PolygonSelector):
             self.one_corner_back()
 
 
+class Timeline:
+    """The frames of a video as a bar with the spans of its regions, above a slider.
+
+    Args:
+        figure: where to draw it.
+        on_slider: called with the frame that the slider was moved to.
+    """
+
+    def __init__(self, figure, on_slider: Callable[[float], None]):
+        self.axes = figure.add_axes((0.05, 0.088, 0.62, 0.04), facecolor="white")
+        self.axes.set(xticks=[], yticks=[], navigate=False)
+        slider_axes = figure.add_axes((0.05, 0.048, 0.62, 0.035))
+        self.slider = Slider(slider_axes, "", 0, 1, valstep=1, color=OTHER, initcolor="none")
+        self.slider.valtext.set_visible(False)
+        self.slider.drawon = False  # whoever moves it shows the new frame, once
+        self.slider.on_changed(on_slider)
+        self._drawn: list = []
+
+    def set_length(self, frames: int) -> None:
+        """Span this many frames."""
+        last = max(frames - 1, 1)
+        self.slider.valmax = last
+        for axes in (self.axes, self.slider.ax):
+            axes.set_xlim(-0.5, last + 0.5)
+
+    def show(self, session: Session) -> None:
+        """Show the current frame and where the regions hold."""
+        for artist in self._drawn:
+            artist.remove()
+        self._drawn = [self._span(session, number) for number in range(len(session.regions))]
+        self._drawn.append(self.axes.axvline(session.frame, color=ERROR, linewidth=1.5))
+        self.slider.eventson = False
+        self.slider.set_val(session.frame)
+        self.slider.eventson = True
+
+    def _span(self, session: Session, number: int) -> Rectangle:
+        region, height = session.regions[number], 1 / len(session.regions)
+        begin, frames = region.first_frame - 0.5, region.last_frame - region.first_frame + 1
+        span = Rectangle((begin, 1 - (number + 1) * height), frames, height)
+        colour = SELECTED if number == session.selected else OTHER
+        span.set(facecolor=colour, edgecolor=INK, linewidth=0.8)
+        return self.axes.add_patch(span)
+
+
 class View:
     """The figure of the tool; `show` brings it up to date with a session.
 
     Args:
         actions: key -> (words on its button, what a click does).
-        on_slider: called with the frame that the slider was moved to.
+        on_slider: called with the frame that the slider was moved to; None: pictures of one
+            frame, which need no timeline.
     """
 
     def __init__(
         self,
         actions: dict[str, tuple[str, Callable[[], None]]],
-        on_slider: Callable[[float], None],
+        on_slider: Callable[[float], None] | None,
     ):
         self.figure = plt.figure(figsize=FIGURE_SIZE, dpi=100, facecolor=PANEL)
         self.canvas = self.figure.canvas
         self._drawn: list = []  # artists that change whenever something is shown
-        self._shown_video: int | None = None
+        self._shown_file: int | None = None
         self._image = None
         self._lay_out(on_slider)
         self._add_words()
@@ -95,15 +152,10 @@ class View:
         figure = self.figure
         if self.canvas.manager is not None:
             self.canvas.manager.set_window_title("Mark regions of interest")
-        self.picture = figure.add_axes((0.01, 0.15, 0.70, 0.79), facecolor="black")
-        self.timeline = figure.add_axes((0.05, 0.088, 0.62, 0.04), facecolor="white")
-        slider_axes = figure.add_axes((0.05, 0.048, 0.62, 0.035))
-        for axes in (self.picture, self.timeline):
-            axes.set(xticks=[], yticks=[], navigate=axes is self.picture)
-        self.slider = Slider(slider_axes, "", 0, 1, valstep=1, color=OTHER, initcolor="none")
-        self.slider.valtext.set_visible(False)
-        self.slider.drawon = False  # whoever moves it shows the new frame, once
-        self.slider.on_changed(on_slider)
+        self.timeline = None if on_slider is None else Timeline(figure, on_slider)
+        bottom = 0.055 if self.timeline is None else 0.15
+        self.picture = figure.add_axes((0.01, bottom, 0.70, 0.94 - bottom), facecolor="black")
+        self.picture.set(xticks=[], yticks=[])
 
     def _add_words(self) -> None:
         figure = self.figure
@@ -113,7 +165,7 @@ class View:
         self._progress = figure.text(0.725, 0.985, "", weight="bold", **text | {"fontsize": 11})
         self._list = figure.text(0.725, 0.525, "", linespacing=1.5, **text)
         self._status = figure.text(0.012, 0.034, "", **text)
-        figure.text(0.725, 0.262, HELP, linespacing=1.5, **text | {"fontsize": 8.5})
+        self._help = figure.text(0.725, 0.262, "", linespacing=1.5, **text | {"fontsize": 8.5})
 
     def _add_buttons(self, actions) -> None:
         self._buttons: dict[str, tuple[str, Button]] = {}
@@ -128,53 +180,48 @@ class View:
             self._buttons[key] = (words, button)
 
     def show(self, session: Session, tool: str, playing: bool, message: str, failed: bool) -> None:
-        """Show the session's video, frame and regions, and what the tool has to say."""
-        if self._shown_video != session.index:
-            self._show_new_video(session)
-        self._image.set_data(session.picture())
+        """Show the session's file, frame and regions, and what the tool has to say."""
+        if self._shown_file != session.index:
+            self._show_new_file(session)
+        elif self.timeline is not None:
+            self._image.set_data(_fit_screen(session.picture()))
         for artist in self._drawn:
             artist.remove()
         self._drawn = []
         for number, region in enumerate(session.regions):
             self._show_region(session, number, region)
-        self._drawn.append(self.timeline.axvline(session.frame, color=ERROR, linewidth=1.5))
-        self.slider.eventson = False
-        self.slider.set_val(session.frame)
-        self.slider.eventson = True
+        if self.timeline is not None:
+            self.timeline.show(session)
         self._say_where(session)
         self._list_regions(session, tool)
         self._name_buttons(tool, playing)
+        draw = RECTANGLE_HELP if tool == "rectangle" else POLYGON_HELP
+        frames = "" if self.timeline is None else FRAMES_HELP
+        self._help.set_text(draw + CHANGE_HELP + frames + REGIONS_HELP)
         self._status.set_text("\n".join(textwrap.wrap(message, 110)[:2]))
         self._status.set_color(ERROR if failed else INK)
         self.canvas.draw_idle()
 
-    def _show_new_video(self, session: Session) -> None:
-        info, last = session.info, max(session.count - 1, 1)
+    def _show_new_file(self, session: Session) -> None:
+        info = session.info
         if self._image is not None:
             self._image.remove()
         # The extent makes data coordinates continuous pixels: the corner of the frame is 0, 0.
         extent = (0, info.width, info.height, 0)
         self._image = self.picture.imshow(
-            session.picture(), cmap="gray", vmin=0, vmax=255, extent=extent
+            _fit_screen(session.picture()), cmap="gray", vmin=0, vmax=255, extent=extent
         )
         self.picture.set(xlim=extent[:2], ylim=extent[2:])
-        self.timeline.set_xlim(-0.5, last + 0.5)
-        self.slider.valmax = last
-        self.slider.ax.set_xlim(-0.5, last + 0.5)
+        if self.timeline is not None:
+            self.timeline.set_length(session.count)
         toolbar = getattr(self.canvas, "toolbar", None)
-        if hasattr(toolbar, "update"):  # its home view was that of the video before
+        if hasattr(toolbar, "update"):  # its home view was that of the file before
             toolbar.update()
-        self._shown_video = session.index
+        self._shown_file = session.index
 
     def _show_region(self, session: Session, number: int, region: Region) -> None:
-        """Its outline on the picture where it holds, and its span on the timeline."""
-        chosen = number == session.selected
-        colour = SELECTED if chosen else OTHER
-        height = 1 / len(session.regions)
-        begin, frames = region.first_frame - 0.5, region.last_frame - region.first_frame + 1
-        span = Rectangle((begin, 1 - (number + 1) * height), frames, height)
-        span.set(facecolor=colour, edgecolor=INK, linewidth=0.8)
-        self._drawn.append(self.timeline.add_patch(span))
+        """Its outline on the picture where it holds."""
+        colour = SELECTED if number == session.selected else OTHER
         if region.holds_at(session.frame):
             outline = Polygon(region.polygon, fill=False, edgecolor=colour, linewidth=1.8)
             self._drawn.append(self.picture.add_patch(outline))
@@ -189,29 +236,42 @@ class View:
             text.set_fontsize(size * scale)
 
     def _say_where(self, session: Session) -> None:
-        videos = len(session.videos)
-        name = session.video.name
+        files, info = len(session.files), session.info
+        name = session.file.name
         name = name if len(name) <= 50 else f"{name[:30]}\u2026{name[-19:]}"
-        self._name.set_text(f"{name}   (video {session.index + 1} of {videos})")
-        self._progress.set_text(f"{len(session.marked)} of {videos} marked")
+        self._name.set_text(f"{name}   ({session.kind.name} {session.index + 1} of {files})")
+        self._progress.set_text(f"{len(session.marked)} of {files} marked")
+        if self.timeline is None:
+            self._frame.set_text(f"{info.width}\u00d7{info.height} px")
+            return
         where = f"frame {session.frame} of 0\u2013{session.count - 1}"
-        self._frame.set_text(f"{where}   {session.frame / session.info.fps:.2f} s")
+        self._frame.set_text(f"{where}   {session.frame / info.fps:.2f} s")
 
     def _list_regions(self, session: Session, tool: str) -> None:
         lines = []
         for number, region in enumerate(session.regions):
             mark = "\u25b6" if number == session.selected else "    "
-            span = f"frames {region.first_frame}\u2013{region.last_frame}"
-            lines.append(f"{mark} {number + 1}  {region.label}, {span}")
+            span = self._span_in_words(region.first_frame, region.last_frame)
+            lines.append(f"{mark} {number + 1}  {region.label}{span}")
         if session.region is None:
-            span = "frames {}\u2013{}".format(*session.next_span)
-            lines.append(f"\u25b6 new {tool}, {span}")
+            lines.append(f"\u25b6 new {tool}{self._span_in_words(*session.next_span)}")
         chosen = len(lines) - 1 if session.selected is None else session.selected
         first = max(0, min(chosen - 3, len(lines) - LISTED))
         self._list.set_text("\n".join(lines[first : first + LISTED]))
+
+    def _span_in_words(self, first: int, last: int) -> str:
+        return "" if self.timeline is None else f", frames {first}\u2013{last}"
 
     def _name_buttons(self, tool: str, playing: bool) -> None:
         for key, (words, button) in self._buttons.items():
             words = f"Tool: {tool}" if key == "m" else words
             words = "Pause" if key == " " and playing else words
             button.label.set_text(f"{words}  [{'space' if key == ' ' else key}]")
+
+
+def _fit_screen(picture: np.ndarray) -> np.ndarray:
+    """The picture, averaged down if it is far larger than it can be shown."""
+    scale = LARGEST_SHOWN / max(picture.shape)
+    if scale >= 1:
+        return picture
+    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

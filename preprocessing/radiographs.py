@@ -14,8 +14,12 @@ import numpy as np
 import SimpleITK
 
 from preprocessing.errors import InputError
+from preprocessing.video import VideoInfo
 
 RADIOGRAPH_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
+
+# The COVID-19 Radiography Database keeps, in each class folder, the images and their lung masks.
+IMAGES_FOLDER, MASKS_FOLDER = "images", "masks"
 
 # Ours: what can be a radiograph at all, in pixels. Flat-panel detectors have 2,000 to 4,300 a side.
 MINIMUM_SIDE, MAXIMUM_SIDE = 32, 20_000
@@ -94,6 +98,56 @@ def read_radiograph(path: Path) -> np.ndarray:
             "put the image back under that name"
         )
     return _READERS[kind](path)
+
+
+def list_radiographs(path: Path) -> list[Path]:
+    """A radiograph, or all radiographs below a folder, sorted by name.
+
+    Hidden files and whatever lies in a `masks` folder are left out. If any lies in an `images`
+    folder below `path`, only those in such folders count: other pictures beside them, such as the
+    lesions of phantoms, are no radiographs.
+
+    Raises:
+        InputError: nothing readable is there, or `path` is a folder of masks itself.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; give radiographs or a folder of them")
+    known = ", ".join(RADIOGRAPH_SUFFIXES)
+    if path.is_file():
+        if is_radiograph(path):
+            return [path]
+        raise InputError(f"{path}: is no radiograph by its name; expected {known}")
+    if path.resolve().name == MASKS_FOLDER:
+        raise InputError(
+            f"{path}: is a folder of lung masks by its name; give the folder of the images"
+        )
+    folders = {p: p.relative_to(path).parts[:-1] for p in path.rglob("*")}
+    found = sorted(
+        p
+        for p, parts in folders.items()
+        if MASKS_FOLDER not in parts and not p.name.startswith(".") and is_radiograph(p)
+    )
+    if not found:
+        raise InputError(f"{path}: no radiograph found; expected {known}")
+    return [p for p in found if IMAGES_FOLDER in folders[p]] or found
+
+
+def picture_info(path: Path, picture: np.ndarray | None = None) -> VideoInfo:
+    """A radiograph as a video of one frame, for what is made for videos, such as region files.
+
+    Args:
+        path: the file.
+        picture: what `read_radiograph` returns for it, if it was read already.
+
+    Returns:
+        Width and height in pixels as `read_radiograph` gives them; one frame, nominally one a
+        second.
+
+    Raises:
+        InputError: as `read_radiograph`.
+    """
+    height, width = (read_radiograph(path) if picture is None else picture).shape
+    return VideoInfo(path, width, height, 1.0, 1)
 
 
 def resize_radiograph(image: np.ndarray, size: int) -> np.ndarray:

@@ -1,14 +1,17 @@
-"""Regions of interest: the pleura and lung between two ribs, stored as JSON beside each video.
+"""Regions of interest, stored as JSON beside each video: the pleura and lung between two ribs.
 
 Paper: Kolárik 2023, section 3.1.1: the area where the lung slides was marked by hand. Probe and
 zoom move within a video, so a region holds for a span of frames and one video may carry several.
 `preprocessing.marking` is the tool to draw them.
+
+A radiograph is a video of one frame here (`radiographs.picture_info`), its region the chest.
 """
 
 import csv
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +83,7 @@ def load_regions(video: Path, info: VideoInfo, roi_dir: Path | None = None) -> l
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{path}: region {number} is malformed ({error}); expected label, first_frame, "
-                "last_frame and a polygon of [x, y] pairs: mark the video again"
+                "last_frame and a polygon of [x, y] pairs: mark it again"
             ) from error
         regions.append(check_region(region, info, f"{path}: region {number}"))
     return regions
@@ -138,35 +141,47 @@ def check_region(region: Region, info: VideoInfo, where: str) -> Region:
         problem = f"ends (frame {region.last_frame}) before it begins ({region.first_frame})"
     elif region.first_frame < 0 or region.last_frame >= frames + FRAME_SLACK:
         problem = (
-            f"spans frames {region.first_frame} to {region.last_frame}, "
-            f"the video has 0 to {frames - 1}"
+            f"spans frames {region.first_frame} to {region.last_frame}, there are 0 to {frames - 1}"
         )
     else:
         return region
-    raise InputError(f"{where} {problem}; correct it or mark the video again")
+    raise InputError(f"{where} {problem}; correct it or mark it again")
 
 
-def import_rectangles(csv_path: Path, videos_root: Path) -> dict[Path, list[Region]]:
+def import_rectangles(
+    csv_path: Path,
+    root: Path,
+    find: Callable[[Path], list[Path]] = list_videos,
+    describe: Callable[[Path], VideoInfo] = probe,
+    label: str = "lung",
+) -> dict[Path, list[Region]]:
     """Regions from a table of rectangles: file,x,y,width,height[,first_frame,last_frame].
 
     x, y is the top left corner in native pixels; without frames a rectangle holds for the whole
-    video; several rows may name one video. `file` is a path below `videos_root`, or a name that
-    is unique there. A table with semicolons may use decimal commas.
+    video; several rows may name one video. `file` is a path below `root`, or a name that is
+    unique there. A table with semicolons may use decimal commas.
+
+    Args:
+        csv_path: the table.
+        root: the folder (or one file) that it speaks of.
+        find: lists the files at or below `root`.
+        describe: what one of them is; for radiographs `list_radiographs` and `picture_info`.
+        label: of the regions.
 
     Raises:
         InputError: a missing column, an unknown or ambiguous file, a value that is not a number
             or does not fit the video; the message names the line.
     """
-    videos = list_videos(videos_root)
+    files = find(root)
     infos: dict[Path, VideoInfo] = {}
     found: dict[Path, list[Region]] = {}
     for line, row in _rows(csv_path):
         where = f"{csv_path}: line {line}"
-        video = _find_video(row["file"], videos, videos_root, where)
-        if video not in infos:
-            infos[video] = probe(video)
-        region = _rectangle(row, infos[video], where)
-        found.setdefault(video, []).append(check_region(region, infos[video], f"{where}:"))
+        file = _find_file(row["file"], files, root, where)
+        if file not in infos:
+            infos[file] = describe(file)
+        region = _rectangle(row, infos[file], label, where)
+        found.setdefault(file, []).append(check_region(region, infos[file], f"{where}:"))
     if not found:
         raise InputError(f"{csv_path}: holds no rectangle; expected one row a region")
     return found
@@ -209,23 +224,23 @@ def _check_header(document: object, path: Path, info: VideoInfo) -> None:
     if document.get("version") != VERSION:
         raise InputError(
             f"{path}: is version {document.get('version')} of the region format, this program "
-            f"reads version {VERSION}: update it or mark the video again"
+            f"reads version {VERSION}: update it or mark again"
         )
     size = (document.get("width"), document.get("height"))
     if size != (info.width, info.height):
         raise InputError(
-            f"{path}: was marked for {size[0]}x{size[1]} frames, the video has "
+            f"{path}: was marked for {size[0]}x{size[1]} pixels, this one has "
             f"{info.width}x{info.height}; mark it again"
         )
     # Ours: the name may differ, as a renamed video keeps its marks; its length may not.
     frames = document.get("frames")
     if not _is_whole(frames) or abs(frames - info.declared_frames) > FRAME_SLACK:
         raise InputError(
-            f"{path}: was marked for a video of {frames} frames ({document.get('video')}), this "
-            f"one has {info.declared_frames}; mark it again"
+            f"{path}: was marked for {frames} frames ({document.get('video')}), "
+            f"this one has {info.declared_frames}; mark it again"
         )
     if not isinstance(document.get("regions"), list):
-        raise InputError(f'{path}: has no list of "regions"; mark the video again')
+        raise InputError(f'{path}: has no list of "regions"; mark it again')
 
 
 def _entry(region: Region) -> dict:
@@ -278,17 +293,17 @@ def _rows(csv_path: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _find_video(name: str, videos: list[Path], root: Path, where: str) -> Path:
-    if root / name in videos:
+def _find_file(name: str, files: list[Path], root: Path, where: str) -> Path:
+    if root / name in files:
         return root / name
-    matches = [video for video in videos if name and video.name == Path(name).name]
+    matches = [file for file in files if name and file.name == Path(name).name]
     if len(matches) == 1:
         return matches[0]
-    problem = "is ambiguous, give its path below" if matches else "is not a video in"
+    problem = "is ambiguous, give its path below" if matches else "is none of the files in"
     raise InputError(f"{where}: {name!r} {problem} {root}; correct the file column")
 
 
-def _rectangle(row: dict[str, str], info: VideoInfo, where: str) -> Region:
+def _rectangle(row: dict[str, str], info: VideoInfo, label: str, where: str) -> Region:
     try:
         x, y, width, height = (float(row[key]) for key in ("x", "y", "width", "height"))
         first = int(row.get("first_frame") or 0)
@@ -298,4 +313,4 @@ def _rectangle(row: dict[str, str], info: VideoInfo, where: str) -> Region:
     if not (width > 0 and height > 0):
         raise InputError(f"{where}: width and height must be above 0")
     polygon = ((x, y), (x + width, y), (x + width, y + height), (x, y + height))
-    return Region(polygon, first, last)
+    return Region(polygon, first, last, label)

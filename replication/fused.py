@@ -2,7 +2,7 @@
 
 Keras composes batch norm of elementwise operations, each of which writes a tensor of the feature
 map's size. At 224 px those writes are most of a training step on a CPU; the fused kernel needs
-one (`scripts/benchmark.py --only vbreathnet_fused_batch_norm`).
+one (`scripts/benchmark.py --rows fused_batch_norm`).
 """
 
 import keras

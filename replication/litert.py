@@ -142,7 +142,7 @@ def _layer_before_relu(layers: list[keras.Layer]) -> keras.Layer | None:
     relu, linear = keras.activations.relu, keras.activations.linear
     last = layers[-1] if layers else None
     if isinstance(last, keras.layers.ReLU) and last.max_value is None and last.threshold == 0:
-        found, activation = layers[-2], linear
+        found, activation = layers[-2] if len(layers) > 1 else None, linear
     else:
         found, activation = last, relu
     fits = isinstance(found, keras.layers.Conv2D | keras.layers.Dense)

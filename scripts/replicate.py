@@ -92,10 +92,10 @@ def replicate_vbreathnet(arguments: Arguments) -> None:
 
     started = time.perf_counter()
     size = SIZES[arguments.size]
-    out = arguments.out / arguments.size / "vbreathnet"
+    out = arguments.out / arguments.size
     data = arguments.data
     if data is None:
-        data = write_cohort(out / "phantoms", **size.phantoms)
+        data = write_cohort(out / "phantoms-vbreathnet", **size.phantoms)
     settings = size.settings | given(arguments, "scaling", "weights")
     config = VBreathNetConfig(data=data, out=out, **settings)
     store = prepare(config, print)

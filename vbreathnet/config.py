@@ -116,9 +116,10 @@ class VBreathNetConfig:
     """Ours: auto takes mixed_float16 on GPUs and mixed_bfloat16 on CPUs that multiply it."""
     smooth_samples: int = 30
     """Noisy copies for SmoothGrad. Ours: the paper says saliency map, without a method."""
-    crops: Path | None = None
-    """CSV (file, x, y, width, height in pixels of the file) of chest boxes for the cropped test of
-    section 4. Without it the lung masks of the data folder give them, where there are any."""
+    roi_dir: Path | None = None
+    """Folder of the region files if they are not beside the images. They hold the chest boxes that
+    scripts/mark_roi.py draws for the cropped test of section 4; an image without one takes the
+    box of its lung mask, where there is one."""
     export: bool = True
     """Also write V-BreathNet for low-power devices (LiteRT, float and int8)."""
     export_beside: bool = True

@@ -1,6 +1,5 @@
 """Section 4's second look: the test images again, cropped to the chest."""
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +7,16 @@ import cv2
 import keras
 import numpy as np
 
-from preprocessing import splits
+from preprocessing import roi, splits
 from preprocessing.errors import InputError
-from preprocessing.radiographs import read_radiograph, resize_radiograph
+from preprocessing.radiographs import (
+    MINIMUM_SIDE,
+    picture_info,
+    read_radiograph,
+    resize_radiograph,
+)
+from preprocessing.roi import Region
+from preprocessing.video import VideoInfo
 from replication.batches import to_network_input
 from vbreathnet.config import VBreathNetConfig
 from vbreathnet.data import lung_mask_path
@@ -38,19 +44,25 @@ def score_cropped_test(
 
     Returns:
         Rows for predictions.csv with the splits "test-wrong-cropped" and "test-all-cropped";
-        none without lung masks and boxes.
+        none without lung masks and drawn boxes.
 
     Raises:
-        InputError: --crops cannot be read, or an image is gone from the data folder.
+        InputError: a region file or a lung mask cannot be used, or an image is gone from the data
+            folder.
     """
     test = [row for row in predictions if row["split"] == splits.TEST]
-    boxes = find_boxes(config, samples, [row["sample_id"] for row in test])
+    drawn, masked = find_boxes(config, samples, [row["sample_id"] for row in test])
+    boxes = drawn | masked
     if not boxes:
-        say("no cropped test: the data folder has no lung masks, and --crops was not given")
+        say(
+            "no cropped test: the test images have no lung masks and no region files; draw boxes "
+            "with scripts/mark_roi.py --radiographs"
+        )
         return []
-    without = len(test) - len(boxes)
-    if without:
-        say(f"cropped test: {without} of {len(test)} images have no box and stay as they are")
+    say(
+        f"cropped test: {len(test)} images, {len(drawn)} with a drawn box, {len(masked)} with that "
+        f"of their lung mask, {len(test) - len(boxes)} without, which stay as they are"
+    )
     cropped = {number: _cropped_row(config, model, row, boxes[number], scaling)
                for row in test if (number := row["sample_id"]) in boxes}  # fmt: skip
     scores = [f"score_{name}" for name in config.classes]
@@ -64,38 +76,54 @@ def score_cropped_test(
     return result
 
 
-def find_boxes(config: VBreathNetConfig, samples: Samples, numbers: list[int]) -> dict[int, Box]:
-    """Chest boxes of samples, from --crops, else from lung masks beside the images."""
-    given = read_boxes(config.crops) if config.crops else {}
-    boxes = {}
-    for number in numbers:
-        file = samples.store.index[number]["file"]
-        if file in given:
-            boxes[number] = _as_shares(config.data / file, given[file])
-            continue
-        mask = lung_mask_path(config.data, file)
-        if not config.crops and mask is not None:
-            boxes[number] = box_of_mask(cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE), mask)
-    return boxes
+def find_boxes(
+    config: VBreathNetConfig, samples: Samples, numbers: list[int]
+) -> tuple[dict[int, Box], dict[int, Box]]:
+    """Chest boxes of samples: those drawn, and those of lung masks for images nobody marked.
 
-
-def read_boxes(path: Path) -> dict[str, tuple[float, float, float, float]]:
-    """x, y, width and height for each file of a --crops table.
+    An image that was marked as having nothing to mark is in neither.
 
     Raises:
-        InputError: no such table, a column is missing or a number is none.
+        InputError: no folder --roi-dir; a region file or a mask that cannot be used.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-        return {
-            row["file"]: tuple(float(row[name]) for name in ("x", "y", "width", "height"))
-            for row in rows
-        }
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    if config.roi_dir is not None and not config.roi_dir.is_dir():
         raise InputError(
-            f"{path}: is not a table with columns file, x, y, width, height ({error!r})"
-        ) from error
+            f"--roi-dir {config.roi_dir}: no such folder; name the one of the region files"
+        )
+    drawn, masked = {}, {}
+    for number in numbers:
+        file = samples.store.index[number]["file"]
+        image, mask = config.data / file, lung_mask_path(config.data, file)
+        region_file = roi.roi_path(image, config.roi_dir)
+        if region_file.exists():
+            info = picture_info(image)
+            regions = roi.load_regions(image, info, config.roi_dir)
+            if regions:
+                drawn[number] = box_of_regions(regions, info, region_file)
+        elif mask is not None:
+            masked[number] = box_of_mask(cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE), mask)
+    return drawn, masked
+
+
+def box_of_regions(regions: list[Region], info: VideoInfo, path: Path) -> Box:
+    """The bounding box of all regions marked in an image, without a margin: it was drawn as meant.
+
+    Args:
+        regions: at least one.
+        info: size of the image.
+        path: the region file, for the message.
+
+    Raises:
+        InputError: the box is too small for a chest.
+    """
+    corners = np.concatenate([region.polygon for region in regions])
+    (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    if min(right - left, bottom - top) < MINIMUM_SIDE:
+        raise InputError(
+            f"{path}: its box is {right - left:g}x{bottom - top:g} pixels, "
+            f"too small for a chest (at least {MINIMUM_SIDE} a side); mark the image again"
+        )
+    return left / info.width, top / info.height, right / info.width, bottom / info.height
 
 
 def box_of_mask(mask: np.ndarray | None, path: Path) -> Box:
@@ -112,17 +140,6 @@ def box_of_mask(mask: np.ndarray | None, path: Path) -> Box:
              (columns[-1] + 1) / width, (rows[-1] + 1) / height)  # fmt: skip
     wider = np.add(edges, (-MARGIN, -MARGIN, MARGIN, MARGIN))
     return tuple(np.clip(wider, 0, 1).tolist())
-
-
-def _as_shares(path: Path, box: tuple[float, float, float, float]) -> Box:
-    height, width = read_radiograph(path).shape
-    x, y, w, h = box
-    if w < 1 or h < 1 or x < 0 or y < 0 or x + w > width or y + h > height:
-        raise InputError(
-            f"{path}: the box {w:g}x{h:g} at ({x:g}, {y:g}) does not lie in its {width}x{height} "
-            "pixels; correct --crops"
-        )
-    return x / width, y / height, (x + w) / width, (y + h) / height
 
 
 def _cropped_row(

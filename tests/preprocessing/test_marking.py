@@ -1,110 +1,26 @@
-"""The marking tool, driven by mouse and key events: on an Agg figure, and over a real websocket."""
+"""The marking tool, driven by mouse and key events on an Agg figure."""
 
-import asyncio
-import importlib.util
-import json
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
-from matplotlib.backend_bases import KeyEvent, MouseEvent
+from matplotlib.backend_bases import KeyEvent
 
 from preprocessing import marking_session
 from preprocessing.errors import InputError
-from preprocessing.marking import Marker
-from preprocessing.marking_session import CACHED_FRAMES, FrameReader, Session
-from preprocessing.roi import Region, load_regions, roi_path, save_regions
-from preprocessing.video import list_videos, probe, read_frames, write_mp4
+from preprocessing.marking_files import CACHED_FRAMES, FrameReader
+from preprocessing.marking_session import Session
+from preprocessing.roi import load_regions, roi_path, save_regions
+from preprocessing.video import probe, read_frames
 
-ROOT = Path(__file__).resolve().parents[2]
 LEFT, RIGHT = 1, 3
-
-
-def make_video(path, frames=30, width=64, height=48):
-    rows, columns = np.mgrid[:height, :width]
-    write_mp4(path, ((rows * 3 + columns + 5 * i).astype(np.uint8) for i in range(frames)))
-    return path
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for number, size in ((1, (64, 48)), (2, (128, 96)), (3, (64, 48))):
-        make_video(tmp_path / f"p{number:03}.mp4", 30 - 10 * (number == 3), *size)
-    return tmp_path
-
-
-class Hand:
-    """A person at the tool: moves, clicks and types as a backend would report it."""
-
-    def __init__(self, folder, **options):
-        matplotlib.use("Agg")
-        self.marker = Marker(list_videos(folder), **options)
-        self.canvas, self.session = self.marker.canvas, self.marker.session
-        self.canvas.draw()
-        self.canvas.draw_idle = lambda: None  # a window would draw later; Agg draws each time
-
-    def pixel(self, x, y):
-        return self.marker.view.picture.transData.transform((x, y))
-
-    def mouse(self, name, at, button=None, **more):
-        event = MouseEvent(name, self.canvas, *at, button, **more)
-        self.canvas.callbacks.process(name, event)
-
-    def press(self, at, button=LEFT, **more):
-        self.mouse("motion_notify_event", at, **more)
-        self.mouse("button_press_event", at, button, **more)
-
-    def click(self, x, y, button=LEFT, **more):
-        self.press(self.pixel(x, y), button, **more)
-        self.mouse("button_release_event", self.pixel(x, y), button)
-
-    def drag(self, start, end, **more):
-        self.press(self.pixel(*start), **more)
-        for part in (0.5, 1.0):
-            at = self.pixel(*(np.array(start) * (1 - part) + np.array(end) * part))
-            self.mouse("motion_notify_event", at, LEFT, **more)
-        self.mouse("button_release_event", at, LEFT, **more)
-
-    def button(self, key):
-        axes = self.marker.view._buttons[key][1].ax
-        at = axes.transAxes.transform((0.5, 0.5))
-        self.press(at)
-        self.mouse("button_release_event", at, LEFT)
-
-    def type(self, *keys):
-        for key in keys:
-            for name in ("key_press_event", "key_release_event"):
-                event = KeyEvent(name, self.canvas, key, *self.pixel(5, 5))
-                self.canvas.callbacks.process(name, event)
-
-    def on_disk(self, number):
-        video = self.session.videos[number - 1]
-        return load_regions(video, probe(video), self.session.roi_dir)
-
-
-@pytest.fixture
-def hand(folder):
-    hand = Hand(folder)
-    yield hand
-    hand.canvas.draw()  # whatever was done, it can be shown
-    plt.close("all")
+BOX = [(10, 12), (40, 12), (40, 30), (10, 30)]
 
 
 def approx(region, corners):
     return np.allclose(region.polygon, corners, atol=0.6)
-
-
-BOX = [(10, 12), (40, 12), (40, 30), (10, 30)]
 
 
 def test_rectangle_by_press_move_release(hand):
@@ -262,12 +178,12 @@ def test_copy_scales_to_the_next_video_and_clips_spans(hand):
     assert "carries regions already" in hand.marker.message and hand.session.index == 0
 
 
-def test_resumes_at_the_first_unmarked_video(hand, folder):
+def test_resumes_at_the_first_unmarked_video(hand, folder, open_tool):
     hand.session.add(BOX)
     hand.type("n", "s")  # the second one has nothing to mark
     assert hand.on_disk(2) == []
     hand.type("n", "q")
-    again = Hand(folder)
+    again = open_tool(folder)
     assert again.session.index == 2
     assert again.marker.view._progress.get_text() == "2 of 3 marked"
     again.type("p", "p")
@@ -285,7 +201,8 @@ def test_frames_by_keys_wheel_slider_and_timeline(hand):
     assert hand.session.frame == 2
     hand.type("end", "right")
     assert hand.session.frame == 29
-    for axes, frame in ((hand.marker.view.slider.ax, 8), (hand.marker.view.timeline, 20)):
+    timeline = hand.marker.view.timeline
+    for axes, frame in ((timeline.slider.ax, 8), (timeline.axes, 20)):
         at = axes.transData.transform((frame, 0.5))
         hand.press(at)
         hand.mouse("button_release_event", at, LEFT)
@@ -329,174 +246,30 @@ def test_what_cannot_be_saved_is_kept_and_told(hand, folder, monkeypatch, tmp_pa
     assert approx(load_regions(video, probe(video), refuge)[0], BOX)
 
 
-def test_broken_videos_and_marks_are_skipped_and_left_alone(folder):
+def test_broken_videos_and_marks_are_skipped_and_left_alone(folder, open_tool):
     (folder / "p000.mp4").write_bytes(b"not a video")
     roi_path(folder / "p002.mp4").write_text("{broken")
-    hand = Hand(folder)
+    hand = open_tool(folder)
     assert hand.session.index == 1 and hand.marker.failed and "p000.mp4" in hand.marker.message
     hand.type("n")
     assert hand.session.index == 3 and "p002.mp4.roi.json" in hand.marker.message
     assert roi_path(folder / "p002.mp4").read_text() == "{broken"
-    plt.close("all")
 
 
-def test_same_names_need_their_own_roi_dir(tmp_path):
+def test_same_names_need_their_own_roi_dir(tmp_path, make_clip):
     videos = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        videos.append(make_video(tmp_path / name / "clip.mp4", 3))
+        videos.append(make_clip(tmp_path / name / "clip.mp4", 3))
     Session(videos)
     with pytest.raises(InputError, match="share a region file"):
         Session(videos, tmp_path / "marks")
 
 
-def test_frames_are_exact_and_few_are_held(tmp_path):
-    video = make_video(tmp_path / "long.mp4", 3 * CACHED_FRAMES)
+def test_frames_are_exact_and_few_are_held(tmp_path, make_clip):
+    video = make_clip(tmp_path / "long.mp4", 3 * CACHED_FRAMES)
     truth, reader = list(read_frames(video)), FrameReader(video)
     assert reader.count == len(truth)
     for index in (0, 150, 149, 10, 191, 191, 100):
         assert np.array_equal(reader.frame(index), truth[index])
         assert len(reader._cache) <= CACHED_FRAMES
-
-
-# ---------------------------------------------------------------------------------- the command
-
-
-def run_tool(*arguments, **options):
-    """scripts/mark_roi.py as a process."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    environment |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, str(ROOT / "scripts" / "mark_roi.py"), *map(str, arguments)]
-    return subprocess.Popen(
-        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
-
-def free_port():
-    with socket.socket() as probe_socket:
-        probe_socket.bind(("127.0.0.1", 0))
-        return probe_socket.getsockname()[1]
-
-
-def wait_for(condition, seconds=15):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
-
-
-async def browse(url, messages):
-    """Send what matplotlib's page would send, answering each image as the page does."""
-    from tornado.websocket import websocket_connect
-
-    connection = await websocket_connect(url.replace("http", "ws") + "/1/ws")
-    begin = [
-        {"type": "supports_binary", "value": True},
-        {"type": "send_image_mode"},
-        {"type": "set_device_pixel_ratio", "device_pixel_ratio": 1},
-        {"type": "refresh"},
-        {"type": "draw"},
-    ]
-    for message in [*begin, *messages, {"type": "draw"}]:
-        await connection.write_message(json.dumps({"figure_id": "1", **message}))
-    images = 0
-    while images < 2:  # the page is alive: it has drawn at the beginning and at the end
-        images += isinstance(await asyncio.wait_for(connection.read_message(), 15), bytes)
-    return connection
-
-
-def page_click(hand, *points):
-    for x, y in points:
-        column, row = hand.pixel(x, y)
-        at = {"x": column, "y": 630 - row, "modifiers": []}
-        yield {"type": "motion_notify", **at, "button": 0, "buttons": 0}
-        yield {"type": "button_press", **at, "button": 0, "buttons": 1}
-        yield {"type": "button_release", **at, "button": 0, "buttons": 0}
-
-
-def page_key(*keys):
-    for key in keys:
-        yield {"type": "key_press", "key": f"k{key}"}
-        yield {"type": "key_release", "key": f"k{key}"}
-
-
-def test_over_the_websocket_of_a_browser(tmp_path):
-    video = make_video(tmp_path / "p001.mp4", 12)
-    hand = Hand(video)  # only to know where the picture lies on the page
-    process = run_tool(tmp_path, "--backend", "browser", "--port", free_port())
-    try:
-        url = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
-        messages = [*page_click(hand, *BOX, BOX[0])]
-        messages += page_key("ArrowRight", "ArrowRight", "e", "ArrowRight", "a")
-        messages += [*page_click(hand, *BOX[:3]), *page_key("Enter")]
-
-        with urllib.request.urlopen(f"{url}/js/mpl.js") as page:
-            assert b"The tool has stopped" in page.read()
-
-        async def session():
-            connection = await browse(url, messages)
-            await asyncio.to_thread(wait_for, roi_path(video).exists)
-            for message in page_key("q"):
-                await connection.write_message(json.dumps(message))
-            await asyncio.to_thread(process.wait, 15)
-
-        asyncio.run(session())
-        assert process.returncode == 0, process.stderr.read()
-    finally:
-        process.kill()
-        plt.close("all")
-    first, second = load_regions(video, probe(video))
-    assert approx(first, BOX) and (first.first_frame, first.last_frame) == (0, 2)
-    assert approx(second, BOX[:3]) and (second.first_frame, second.last_frame) == (3, 11)
-    assert "1 of 1 videos marked" in process.stdout.read()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for a child process")
-def test_ctrl_c_in_the_terminal_keeps_an_open_polygon(tmp_path):
-    video = make_video(tmp_path / "p001.mp4", 12)
-    hand = Hand(video)
-    process = run_tool(video, "--backend", "browser", "--port", free_port())
-    try:
-        url = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0]
-        asyncio.run(browse(url, [*page_click(hand, *BOX)]))
-        assert not roi_path(video).exists()
-        process.send_signal(signal.SIGINT)
-        process.wait(15)
-    finally:
-        process.kill()
-        plt.close("all")
-    assert approx(load_regions(video, probe(video))[0], BOX)
-
-
-def test_imports_and_list(folder, tmp_path):
-    save_regions(folder / "p002.mp4", probe(folder / "p002.mp4"), [])
-    table = folder / "marks.csv"
-    table.write_text("file,x,y,width,height\np001.mp4,1,2,30,40\np002.mp4,1,2,30,40\n")
-    output, errors = run_tool(folder, "--import-csv", table).communicate(timeout=60)
-    assert "p001.mp4: 1 region(s) saved" in output and "marked already" in output, errors
-    video = folder / "p001.mp4"
-    corners = ((1, 2), (31, 2), (31, 42), (1, 42))
-    assert load_regions(video, probe(video)) == [Region(corners, 0, 29)]
-    output, _ = run_tool(folder, "--list").communicate(timeout=60)
-    assert "p003.mp4: not marked" in output and "2 of 3 videos marked" in output
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [(["nowhere"], "nowhere"), ([".", "--backend", "browser", "--port", "99999"], "--port 99999")],
-)
-def test_wrong_input_is_one_line_and_status_2(folder, arguments, message):
-    process = run_tool(folder / arguments[0], *arguments[1:])
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 2 and message in errors and errors.count("\n") == 1
-
-
-def test_read_only_folder_is_told_before_the_work(folder, monkeypatch):
-    specification = importlib.util.spec_from_file_location("tool", ROOT / "scripts/mark_roi.py")
-    tool = importlib.util.module_from_spec(specification)
-    monkeypatch.setitem(sys.modules, "tool", tool)
-    specification.loader.exec_module(tool)
-    tool.require_writable(list_videos(folder), folder / "new" / "marks")
-    monkeypatch.setattr(tool.os, "access", lambda path, mode: Path(path) != folder)
-    with pytest.raises(InputError, match="--roi-dir"):
-        tool.require_writable(list_videos(folder), None)

@@ -99,8 +99,8 @@ def test_header_may_err_by_two_frames(video, info):
         (Region(((1, 1), (5, 5), (9, 9)), 0, 5), "no area"),
         (Region(((1, 1), (65, 5), (9, 9)), 0, 5), "outside the 64x48 frame"),
         (Region(TRIANGLE, 5, 4), "before it begins"),
-        (Region(TRIANGLE, -1, 4), "the video has 0 to 19"),
-        (Region(TRIANGLE, 0, 22), "the video has 0 to 19"),
+        (Region(TRIANGLE, -1, 4), "there are 0 to 19"),
+        (Region(TRIANGLE, 0, 22), "there are 0 to 19"),
     ],
 )
 def test_regions_that_do_not_fit_are_refused(video, info, region, message):
@@ -180,7 +180,7 @@ def test_rectangles_from_csv(video, tmp_path):
         ("file,x,y,width\n", "lacks the column height"),
         ("", "lacks the column"),
         ("file,x,y,width,height\n", "no rectangle"),
-        ("file,x,y,width,height\np002.mp4,1,1,5,5\n", "line 2: 'p002.mp4' is not a video"),
+        ("file,x,y,width,height\np002.mp4,1,1,5,5\n", "line 2: 'p002.mp4' is none of the files in"),
         ("file,x,y,width,height\np001.mp4,1,one,5,5\n", "line 2.*numbers"),
         ("file,x,y,width,height\np001.mp4,1,1\n", "line 2.*numbers"),
         ("file,x,y,width,height\np001.mp4,1,1,0,5\n", "above 0"),

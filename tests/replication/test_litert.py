@@ -6,6 +6,8 @@ keras = pytest.importorskip("keras")
 from preprocessing.errors import InputError  # noqa: E402
 from replication import litert  # noqa: E402
 
+MEAN_CHANGE = 0.02  # of a score by int8
+
 
 def build_small_model():
     """Both orders of batch norm and ReLU, dropout, softmax; 50,000 parameters, not at rest."""
@@ -71,7 +73,7 @@ def test_int8_file_is_small_and_close(model, images, files):
     assert sizes[1] < 0.4 * sizes[0]
     scores = litert.predict_litert(files[1], images, threads=2)
     assert scores.dtype == np.float32
-    np.testing.assert_allclose(scores, model.predict(images, verbose=0), atol=0.05)
+    assert np.abs(scores - model.predict(images, verbose=0)).mean() < MEAN_CHANGE
 
 
 def test_int8_file_computes_in_integers_between_float_ends(files):
@@ -123,7 +125,7 @@ def test_channels_of_little_spread_survive_in_int8(model, images, tmp_path):
     scores = litert.predict_litert(
         litert.export_litert(unequal, tmp_path / "int8.tflite", images), images
     )
-    np.testing.assert_allclose(scores, expected, atol=0.05)
+    assert np.abs(scores - expected).mean() < MEAN_CHANGE
 
 
 def test_a_model_that_branches_is_exported_as_it_is(images, tmp_path):

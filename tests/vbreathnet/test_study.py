@@ -12,10 +12,9 @@ import pytest
 from preprocessing.errors import InputError
 from replication import verdict
 from replication.run import RunFolder
-from vbreathnet import claims, crop
+from vbreathnet import claims
 from vbreathnet.config import CLASSES, VBreathNetConfig
 from vbreathnet.data import prepare
-from vbreathnet.split import split_samples
 from vbreathnet.train import experiment_name, learning_rate_of, list_experiments, run_study
 
 
@@ -153,29 +152,6 @@ def test_experiments_are_named_for_what_sets_them_apart(small_config):
 def test_values_that_no_run_can_have_are_refused_by_their_flag(small_config, settings, flag):
     with pytest.raises(InputError, match=flag):
         dataclasses.replace(small_config, **settings)
-
-
-def test_boxes_come_from_the_mask_or_from_the_user(small_config, films, tmp_path):
-    mask = np.zeros((100, 200), np.uint8)
-    mask[20:60, 50:150] = 255
-    box = crop.box_of_mask(mask, films)
-    assert box == pytest.approx((0.25 - 0.03, 0.2 - 0.03, 0.75 + 0.03, 0.6 + 0.03))
-    with pytest.raises(InputError, match="is not a lung mask"):
-        crop.box_of_mask(np.zeros((9, 9), np.uint8), films)
-    samples = split_samples(small_config, prepare(small_config, silent), 0)
-    numbers = [int(row) for row in samples.rows[samples.of("test")]]
-    assert set(crop.find_boxes(small_config, samples, numbers)) == set(numbers)
-    file = samples.store.index[numbers[0]]["file"]
-    table = tmp_path / "crops.csv"
-    given = dataclasses.replace(small_config, crops=table)
-    table.write_text(f"file,x,y,width,height\n{file},0,28,112,56\n")
-    assert crop.find_boxes(given, samples, numbers) == {numbers[0]: (0, 0.25, 1, 0.75)}
-    table.write_text(f"file,x,y,width,height\n{file},0,28,112,100\n")
-    with pytest.raises(InputError, match="does not lie in its 112x112 pixels"):
-        crop.find_boxes(given, samples, numbers)
-    table.write_text("file,x\na,b\n")
-    with pytest.raises(InputError, match="is not a table with columns file, x, y, width, height"):
-        crop.read_boxes(table)
 
 
 def claimed(row: str, gap: float, accuracy: float) -> verdict.Experiment:
