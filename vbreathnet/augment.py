@@ -42,6 +42,7 @@ class AugmentedImages:
         image = np.ascontiguousarray(self.images[row])
         if copy == 0:
             return image
+        # Ours: all of it, since the paper names no operation.
         rng = np.random.default_rng((self.seed, row, copy, self.epoch))
         height, width = image.shape
         angle = rng.uniform(-self.rotation, self.rotation)
@@ -49,6 +50,6 @@ class AugmentedImages:
         move = rng.uniform(-self.shift, self.shift, 2) * (width, height)
         affine = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, scale)
         affine[:, 2] += move
-        # Outside the film is black, as at the collimated edges of many films. No mirroring: the
-        # heart would change sides.
+        # Ours: outside the film is black, as at the collimated edges of many films. No mirroring:
+        # the heart would change sides.
         return cv2.warpAffine(image, affine, (width, height), flags=cv2.INTER_LINEAR)

@@ -15,8 +15,9 @@ def judge_claims(experiments: Sequence[Experiment]) -> list[str]:
     """A line for each of the paper's claims that our runs speak to.
 
     Paper: abstract and sections 3.2, 4 and 5: the pre-trained networks overfit and V-BreathNet
-    does not; V-BreathNet is more accurate. Judged at the epoch whose weights were kept, without
-    dropout or augmentation, by training accuracy less validation accuracy with its interval.
+    does not; V-BreathNet is more accurate. Ours: judged at the epoch whose weights were kept,
+    without dropout or augmentation, by training accuracy less validation accuracy with its
+    interval; "more accurate" where the intervals do not overlap.
     """
     rows = {e.row: e for e in experiments if e.row in PAPER_ROWS.values()}
     lines = []

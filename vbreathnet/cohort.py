@@ -1,7 +1,7 @@
 """Who the phantom patients are and how they were filmed: every parameter, drawn without the class.
 
 Four groups of parameters, each with its own table of quantiles: `Anatomy` and `Lesion` once a
-patient, `Exposure` and `Quality` once a film. Every patient draws a lesion of each kind; only
+patient, `Exposure` once a film. Every patient draws a lesion of each kind; only
 `lesions.lesion_map` looks at the class and uses one, or none.
 """
 

@@ -22,6 +22,7 @@ from preprocessing.errors import InputError
 from preprocessing.store import Store, StoreWriter
 from vbreathnet.config import CLASSES, VBreathNetConfig
 
+# Ours: the database's fourth class, Lung_Opacity, is left alone: Table 1 has three.
 TABLE_1 = dict(zip(CLASSES, (3616, 10192, 1345), strict=True))  # Paper: Table 1
 IMAGES, MASKS, MANIFEST = "images", "masks", "manifest.csv"
 # Raise it when `prepare` comes to make other samples of the same files: stores are then rebuilt.
@@ -170,7 +171,7 @@ def _read(one: Radiograph, side: int) -> Picture | str:
     except InputError as error:
         return str(error)
     image = radiographs.resize_radiograph(gray, side)
-    # Measured at one size, since a threshold on the Laplacian means another thing at another.
+    # Ours: measured at one size, since a threshold on the Laplacian means another thing at another.
     return Picture(
         image,
         sharpness.laplacian_variance(image),
@@ -197,7 +198,7 @@ def _index_row(config: VBreathNetConfig, one: Radiograph, picture: Picture) -> d
 
 
 def _check_one_class(config: VBreathNetConfig, prepared: Store) -> None:
-    """Refuse one picture in two classes: no network could be right about both."""
+    """Refuse one picture in two classes. Ours: no network could be right about both."""
     first_of: dict[str, dict] = {}
     for row in prepared.index:
         first = first_of.setdefault(row["pixels"], row)

@@ -20,7 +20,8 @@ from vbreathnet.split import Samples
 
 FLOORS = {"thumbnail": floors.thumbnail_floor, "border": floors.border_floor}
 
-# What the paper states, or its counts reveal: another value is another experiment.
+# Ours: what the paper states, or its counts reveal, makes the experiment: with another value the
+# verdict is "not comparable".
 PUBLISHED_SETTINGS = ("image_size", "val_fraction", "test_per_class", "per_class", "learning_rate",
                       "halve_every", "min_learning_rate", "transfer_epochs")  # fmt: skip
 

@@ -15,7 +15,7 @@ from vbreathnet.config import VBreathNetConfig
 from vbreathnet.data import lung_mask_path
 from vbreathnet.split import Samples
 
-# Paper: section 4 sets the first layer beside deeper ones.
+# Paper: section 4 sets the first layer beside deeper ones. Ours: which those are.
 COMPARED_LAYERS = ("block1_relu", "block2_relu", "block4_relu", "block6_relu")
 
 
@@ -29,6 +29,8 @@ def explain_run(
 ) -> dict:
     """Draw heat maps (Figure 3) and measure how much of Grad-CAM lies inside the lungs.
 
+    Ours: the class explained is the one that the network names.
+
     Returns:
         For the test images that have a lung mask: `gradcam_mass`, the mean share of Grad-CAM
         (class predicted) inside the lungs, `lung_area`, the lungs' mean share of the image, which
@@ -41,7 +43,10 @@ def explain_run(
 
 
 def choose_cases(config: VBreathNetConfig, predictions: list[dict]) -> list[dict]:
-    """For each class its surest right case and its surest wrong one, of test, else of val."""
+    """For each class its surest right case and its surest wrong one, of test, else of val.
+
+    Ours: the paper shows one COVID-19 patient (Figure 3) and does not say how it was chosen.
+    """
     cases = []
     for label in range(len(config.classes)):
         for right in (True, False):

@@ -13,6 +13,7 @@ from vbreathnet.config import VBreathNetConfig
 from vbreathnet.split import Samples
 from vbreathnet.transfer import build_transfer
 
+# Ours: both numbers; with 30 representative images int8 answers differ more, with 300 no less.
 REPRESENTATIVE = 100  # training images that the ranges of int8 activations are taken from
 COMPARED = 300  # validation images, beside those of the test, that both files answer
 

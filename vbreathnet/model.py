@@ -7,7 +7,7 @@ from keras import layers
 # keep the dense layer small. Inferred: of the V-shaped sequences only 128-64-32-64-128-64 with 3x3
 # kernels, three input channels and batch norm after the dense layer gives 792,291 parameters.
 FILTERS = (128, 64, 32, 64, 128, 64)
-DENSE_UNITS = 512  # Paper: section 3.3
+DENSE_UNITS = 512  # Paper: section 3.3, with ReLU
 
 
 def build_vbreathnet(
@@ -57,6 +57,7 @@ def build_vbreathnet(
 
 def _block(x, name: str, filters: int, dropout: float, momentum: float, order: str):
     """Convolution, batch norm, pooling, dropout: (batch, h, w, c) to (batch, h/2, w/2, filters)."""
+    # Ours: "same" here too; without it sides of 319 to 382 would give the printed count.
     x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv")(x)
     norm = layers.BatchNormalization(momentum=momentum, name=f"{name}_norm")
     relu = layers.ReLU(name=f"{name}_relu")

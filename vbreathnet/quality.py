@@ -1,4 +1,8 @@
-"""The filters of section 3.1: which images are too blurred, too flat or too hard to use."""
+"""The filters of section 3.1: which images are too blurred, too flat or too hard to use.
+
+Ours: section 3.2 says "contrast was set properly", which is read as these filters: no image is
+changed.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -136,7 +136,10 @@ def split_samples(
 
 
 def _split_then_augment(config, store, rows, groups, labels, rng) -> tuple[np.ndarray, np.ndarray]:
-    """Whole groups into test, val and train; only then copies for the training part."""
+    """Whole groups into test, val and train; only then copies for the training part.
+
+    Ours: the validation part is never filled with copies, and who tests depends on the seed.
+    """
     parts = splits.split_groups(
         groups[rows], labels[rows], rng, config.test_per_class, config.val_fraction, config.classes
     )  # fmt: skip
@@ -156,9 +159,10 @@ def _split_then_augment(config, store, rows, groups, labels, rng) -> tuple[np.nd
 def _augment_then_split(config, store, rows, labels, rng) -> tuple[np.ndarray, np.ndarray]:
     """The paper's order: copies first, then 80:20 by chance. It LEAKS.
 
-    Inferred: 1345 pneumonia images become 3200, and the 80:20 split of 9600 follows (section 3.1),
-    so that copies of one image stand on both sides. Ours: the 90 test images, whose choice the
-    paper does not tell, are originals held out before.
+    Paper: sections 3.1 and 3.2: augmented to 3200 of each class, "post that" split 80:20, so that
+    copies of one image stand on both sides. Inferred: the 90 test images are the 9600 of Table 2
+    less the 9510 of section 3.3, hence from the augmented pool too. Ours: they are originals held
+    out before, which makes the test the sounder of the two numbers.
     """
     test = np.concatenate([
         rng.permutation(rows[labels[rows] == label])[: config.test_per_class]
@@ -176,7 +180,7 @@ def _augment_then_split(config, store, rows, labels, rng) -> tuple[np.ndarray, n
 def _balance(rows, labels, each: int, copies: bool, images: int, rng) -> np.ndarray:
     """Item numbers of `each` images of every class: drawn down, or filled up with copies.
 
-    `each` 0 takes all as they are. Copies go round: every image has one before any has two.
+    `each` 0 takes all as they are. Ours: copies go round: every image has one before any has two.
     """
     if each == 0:
         return rows

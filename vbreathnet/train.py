@@ -12,7 +12,7 @@ from replication import run, verdict
 from replication.batches import to_network_input
 from replication.records import write_csv
 from replication.run import RunFolder, Training
-from vbreathnet import claims
+from vbreathnet import claims, crop, pictures
 from vbreathnet.config import PAPER_ROWS, VBreathNetConfig
 from vbreathnet.evaluate import evaluate_run, summarise, why_not_comparable
 from vbreathnet.model import build_vbreathnet
@@ -59,6 +59,8 @@ def run_study(
     experiments = list_experiments(config)
     for model in config.model:
         _initial_model(config, model, samples_of[0])  # weights that cannot be had stop it here
+    for samples in samples_of.values():
+        crop.find_boxes(config, samples, samples.rows[samples.of(splits.TEST)].tolist())
     for model, rate in experiments:
         for seed in seeds:
             folder = _run_folder(config, store, model, rate, seed)
@@ -68,6 +70,7 @@ def run_study(
                 _train(config, folder, samples, (model, rate, seed), precision, say)
             if config.stop_after == "evaluate" and not folder.finished:
                 evaluate_run(config, folder, samples, _scaling(config, model), reasons[model], say)
+    _save_overviews(config, store)
     if config.stop_after == "train":
         return []
     runs = verdict.load_runs(config.out / "runs" / STUDY)
@@ -157,6 +160,21 @@ def learning_rate_of(config: VBreathNetConfig, epoch: int) -> float:
     # the factor 0.5, since a subtraction of 0.5 from 0.001 makes no rate.
     halved = config.learning_rate * 0.5 ** (epoch // config.halve_every)
     return max(halved, config.min_learning_rate)
+
+
+def _save_overviews(config: VBreathNetConfig, store: Store) -> None:
+    """Draw the gap of every run, and the baselines' learning rates where there are several."""
+    histories = {}
+    for model, rate in list_experiments(config):
+        for seed in range(config.seeds):
+            name = experiment_name(config, model, rate) + (f", seed {seed}" if seed else "")
+            histories[name] = _run_folder(config, store, model, rate, seed).history()
+    figures = config.out / "figures"
+    figures.mkdir(exist_ok=True)
+    pictures.save_gaps(figures / "gaps.png", histories)
+    baselines = {name: h for name, h in histories.items() if not name.startswith("v-breathnet")}
+    if len(config.transfer_learning_rate) > 1 and baselines:
+        pictures.save_learning_rates(figures / "learning_rates.png", baselines)
 
 
 def _initial_model(config: VBreathNetConfig, model: str, samples: Samples) -> keras.Model:

@@ -6,6 +6,8 @@ Paper: section 3.2 and Table 3, which prints total and trainable parameters and 
 import keras
 from keras import layers
 
+# Inferred: total less trainable parameters of Table 3 are these networks without top, to the digit,
+# at width 1.0 for MobileNetV2; so they are wholly frozen.
 BASES = {
     "densenet121": keras.applications.DenseNet121,
     "mobilenetv2": keras.applications.MobileNetV2,
