@@ -99,7 +99,7 @@ def split_groups(
             of its first sample.
         rng: decides who goes where.
         test_per_class: samples of each class in the test part; groups that would exceed it are
-            passed over.
+            passed over, so that there may be fewer where groups are large.
         val_fraction: share of the remaining samples of each class that validate.
         class_names: for messages.
 
@@ -120,10 +120,10 @@ def split_groups(
         test = _fill(order, sizes, test_per_class)
         rest = order[~np.isin(order, test)]
         val = _fill(rest, sizes, max(round(val_fraction * (total - test_per_class)), 1))
-        if sizes[test].sum() < test_per_class or not val.size or len(val) == len(rest):
+        if not test.size or not val.size or len(val) == len(rest):
             raise InputError(
                 f"class {class_name} has {total} usable samples in {len(order)} groups: too few "
-                f"for {test_per_class} test samples and a training and a validation part; add samples"
+                f"for {test_per_class} test samples, a training and a validation part; add samples"
             )
         part_of_group[test], part_of_group[val] = TEST, VAL
     return part_of_group[of_sample]

@@ -99,8 +99,8 @@ def gradcam(
         images: float32 (n, height, width, channels), scaled as the network was trained.
         classes: as in `vanilla_saliency`.
         layer: name of the layer whose feature maps are used. None: the last convolution, after
-            its activation (V-BreathNet 7x7, MobileNetV2 7x7). An activation layer is a better
-            choice than the convolution before it: what a ReLU removes is no evidence.
+            its activation (V-BreathNet 7x7; the baselines' heads 5x5). An activation layer is a
+            better choice than the convolution before it: what a ReLU removes is no evidence.
 
     Returns:
         float32 (n, height, width): maximum 1, or all 0 where nothing speaks for the class.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import binomtest
 
 from preprocessing.errors import InputError
 from replication.metrics import RESAMPLES
@@ -117,7 +118,8 @@ def class_metrics_with_intervals(predictions: ClassPredictions, seed: int = 0) -
     Returns:
         {metric: {"value", "low", "high"}}, the mean cross-entropy (natural logarithm) among them,
         plus "n", "patients" and "confusion". With fewer than
-        two patients in a class the bounds are NaN.
+        two patients in a class the bounds are NaN; so are those of F1 and means that no resample
+        changes, while proportions then have Wilson's interval.
     """
     classes, size = predictions.classes, len(predictions.classes)
     cells = np.eye(size * size)[predictions.labels * size + predictions.predicted]
@@ -127,6 +129,8 @@ def class_metrics_with_intervals(predictions: ClassPredictions, seed: int = 0) -
     result: dict = {}
     for name, value in values.items():
         low, high = _percentiles(resampled[name])
+        if low == high:  # all alike, such as 30 right of 30: the resamples know no other
+            low, high = _wilson(predictions, name, float(value))
         result[name] = {"value": float(value), "low": low, "high": high}
     losses = -np.log(
         np.maximum(predictions.scores[np.arange(len(cells)), predictions.labels], 1e-7)
@@ -138,6 +142,24 @@ def class_metrics_with_intervals(predictions: ClassPredictions, seed: int = 0) -
     result["patients"] = int(np.unique(predictions.patients).size)
     result["confusion"] = confusion.tolist()
     return result
+
+
+def _wilson(predictions: ClassPredictions, metric: str, value: float) -> tuple[float, float]:
+    """Wilson's 95 % interval of a proportion over patients; NaN for what is no proportion."""
+    of_metric, _, name = metric.partition("_")
+    if metric == "accuracy":
+        counted = np.ones(len(predictions.labels), dtype=bool)
+    elif of_metric in ("recall", "precision"):
+        number = predictions.classes.index(name)
+        answers = predictions.labels if of_metric == "recall" else predictions.predicted
+        counted = answers == number
+    else:
+        return float("nan"), float("nan")
+    patients = int(np.unique(predictions.patients[counted]).size)
+    if patients < 2:
+        return float("nan"), float("nan")
+    found = binomtest(round(value * patients), patients).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
 def accuracy_above(
@@ -157,7 +179,7 @@ def accuracy_above(
     sums = _resampled_sums(
         predictions, np.stack([right - floor, np.ones_like(right)], axis=1), seed
     )
-    low, high = _percentiles(sums[:, 0] / sums[:, 1])
+    low, high = _known(*_percentiles(sums[:, 0] / sums[:, 1]))
     difference = float(np.mean(right - floor))
     return {"floor": float(floor.mean()), "difference": difference, "low": low, "high": high}
 
@@ -174,7 +196,7 @@ def accuracy_gap(one: ClassPredictions, other: ClassPredictions, seed: int = 0) 
         sums = _resampled_sums(predictions, np.stack([right, np.ones_like(right)], axis=1), seed)
         accuracies.append((right.mean(), sums[:, 0] / sums[:, 1]))
         seed += 1
-    low, high = _percentiles(accuracies[0][1] - accuracies[1][1])
+    low, high = _known(*_percentiles(accuracies[0][1] - accuracies[1][1]))
     return {"value": float(accuracies[0][0] - accuracies[1][0]), "low": low, "high": high}
 
 
@@ -206,3 +228,8 @@ def _percentiles(values: np.ndarray) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.percentile(defined, (2.5, 97.5))
     return float(low), float(high)
+
+
+def _known(low: float, high: float) -> tuple[float, float]:
+    """Bounds of a difference; NaN where no resample differs, which is ignorance, not certainty."""
+    return (low, high) if low < high else (float("nan"), float("nan"))

@@ -122,11 +122,8 @@ class RunFolder:
 
     def history(self) -> list[dict[str, float]]:
         """The finished epochs so far."""
-        if not (self.path / HISTORY).exists():
-            return []
-        with (self.path / HISTORY).open(newline="") as file:
-            rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-        return [{**row, "epoch": int(row["epoch"])} for row in rows]
+        path = self.path / HISTORY
+        return read_history(path) if path.exists() else []
 
     def write_predictions(self, rows: list[dict]) -> None:
         """Write predictions.csv: sample_id, patient_id, split, label, one score per class."""
@@ -135,6 +132,13 @@ class RunFolder:
     def write_metrics(self, metrics: dict) -> None:
         """Write metrics.json, which marks the run as finished."""
         write_json(self.path / METRICS, metrics)
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """The finished epochs in a history.csv."""
+    with path.open(newline="") as file:
+        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    return [{**row, "epoch": int(row["epoch"])} for row in rows]
 
 
 def fit(
@@ -177,10 +181,12 @@ def fit(
             callbacks=[_ProgressBar(f"epoch {epoch + 1} of {training.epochs}")],
         ).history
         row = {"epoch": epoch, **{name: values[-1] for name, values in logs.items()}}
+        row["learning_rate"] = float(model.optimizer.learning_rate)
         row["seconds"] = time.perf_counter() - started
         if not np.isfinite(row["loss"]) or not np.isfinite(row["val_loss"]):
             raise InputError(
-                f"{run.path}: the loss became {row['loss']} in epoch {epoch}; lower --learning-rate"
+                f"{run.path}: the loss became {row['loss']} in epoch {epoch + 1}; "
+                "lower the learning rate"
             )
         _save_state(model, _state_path(run, epoch))
         history.append(row)
@@ -319,10 +325,12 @@ def _load_state(model: keras.Model, path: Path) -> None:
 
 
 def _differing_keys(earlier: dict, now: dict) -> list[str]:
-    keys = sorted(earlier.keys() | now.keys())
+    keys = [k for k in sorted(earlier.keys() | now.keys()) if earlier.get(k) != now.get(k)]
     return [
-        f"{k}={earlier.get(k)!r}, now {now.get(k)!r}" for k in keys if earlier.get(k) != now.get(k)
-    ]
+        "its source files have changed since" if k == "store"
+        else f"{k}={earlier.get(k)!r}, now {now.get(k)!r}"
+        for k in keys
+    ]  # fmt: skip
 
 
 def _cpu_model() -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import json
 import math
 import operator
 from collections.abc import Sequence
@@ -17,8 +18,10 @@ from replication.records import CONFIG, METRICS, PREDICTIONS, read_json
 AGREES, LOWER, HIGHER = "agrees", "lower", "higher"
 INCONCLUSIVE, NOT_COMPARABLE = "inconclusive", "not comparable"
 
-# Ours: an interval wider than +-0.05 that holds the printed value says little either way.
-CONCLUSIVE_HALF_WIDTH = 0.05
+# Ours: an interval wider than +-0.05 that holds the printed value says little either way; for a
+# loss, which has no upper end, +-20 % of the printed value.
+CONCLUSIVE_HALF_WIDTH, CONCLUSIVE_SHARE_OF_LOSS = 0.05, 0.2
+LOSSES = ("cross_entropy",)
 
 # Printed numbers that follow from the network alone.
 COUNTS = ("total_parameters", "trainable_parameters")
@@ -85,19 +88,23 @@ def judge(
         seeds: how many runs it is the mean of.
         not_comparable: reasons that forbid a comparison, most important first.
     """
+    half_digit = 0.5 * 10.0**-reported.decimals  # the printed value may have been rounded by this
+    width = CONCLUSIVE_HALF_WIDTH
+    if reported.metric in LOSSES:
+        width = CONCLUSIVE_SHARE_OF_LOSS * reported.value
     if not_comparable:
         verdict, reason = NOT_COMPARABLE, "; ".join(not_comparable)
     elif not low <= high:  # NaN bounds compare false
         verdict, reason = INCONCLUSIVE, "too few patients for an interval"
-    elif high < reported.value:
+    elif high < reported.value - half_digit:
         verdict, reason = LOWER, "our interval lies below the printed value"
-    elif low > reported.value:
+    elif low > reported.value + half_digit:
         verdict, reason = HIGHER, "our interval lies above the printed value"
-    elif (high - low) / 2 > CONCLUSIVE_HALF_WIDTH:
-        width = f"+-{(high - low) / 2:.2f}"
+    elif (high - low) / 2 > width:
+        ours_width = f"+-{(high - low) / 2:.2f}"
         verdict, reason = (
             INCONCLUSIVE,
-            f"the printed value lies in our interval, but that is {width}",
+            f"the printed value lies in our interval, but that is {ours_width}",
         )
     else:
         verdict, reason = AGREES, "the printed value lies in our interval"
@@ -132,7 +139,7 @@ class Experiment:
         if not self.classes:
             return "test", "clip", reported.metric
         of_class = f"_{reported.positive_class}" if reported.positive_class else ""
-        return reported.dataset, "image", reported.metric + of_class
+        return reported.dataset or "val", "image", reported.metric + of_class
 
     @property
     def seeds(self) -> int:
@@ -169,16 +176,27 @@ def load_runs(study: Path) -> list[Experiment]:
         finished = sorted(p.parent for p in folder.glob(f"seed*/{METRICS}"))
         if not finished:
             continue
-        config = read_json(finished[0] / CONFIG)
-        results = []
-        for run in finished:
-            results.append(read_json(run / METRICS) | _recompute(run / PREDICTIONS, config))
-        experiments.append(
-            Experiment(
-                folder.name, config["paper_row"], config["paper_dataset"], tuple(results), config
+        for runs in _of_equal_settings(finished):
+            config = read_json(runs[0] / CONFIG)
+            results = tuple(
+                read_json(run / METRICS) | _recompute(run / PREDICTIONS, config) for run in runs
             )
-        )
+            name = folder.name
+            if len(runs) < len(finished):
+                name += f" ({', '.join(run.name for run in runs)})"
+            experiments.append(
+                Experiment(name, config["paper_row"], config["paper_dataset"], results, config)
+            )
     return experiments
+
+
+def _of_equal_settings(runs: list[Path]) -> list[list[Path]]:
+    """Runs that differ in their seed alone, together."""
+    groups: dict[str, list[Path]] = {}
+    for run in runs:
+        settings = {k: v for k, v in read_json(run / CONFIG).items() if k != "seed"}
+        groups.setdefault(json.dumps(settings, sort_keys=True), []).append(run)
+    return list(groups.values())
 
 
 def _recompute(predictions: Path, config: dict) -> dict[str, dict]:
@@ -206,8 +224,9 @@ def _judge_one(reported: Reported, e: Experiment) -> Verdict:
     """One printed number beside an experiment's."""
     if reported.metric in COUNTS:
         ours = e.mean("parameters", reported.metric)
-        other_network = e.results[0]["parameters"]["not_comparable"]
-        judged = judge(reported, ours, ours, ours, 0, e.seeds, other_network)  # on any data
+        # Equal counts agree on any data; others may be those of a network for other images.
+        reasons = e.not_comparable if ours != reported.value else ()
+        judged = judge(reported, ours, ours, ours, 0, e.seeds, reasons)
         return replace(judged, experiment=e.name)
     part, level, metric = e.place_of(reported)
     if not e.has(part):

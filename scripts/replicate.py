@@ -31,8 +31,10 @@ class Arguments:
     scaling: Literal["standardized", "unit"] | None = None
     """Pixel values of the network's input (scripts/train_kolarik2023.py --help); what the study's
     size has if it is not given."""
+    model: tuple[Literal["v-breathnet", "densenet121", "mobilenetv2", "vgg16"], ...] | None = None
+    """Networks of the V-BreathNet study; what its size has if it is not given."""
     weights: str | None = None
-    """Initial weights of V-BreathNet's baselines (scripts/train_vbreathnet.py --help)."""
+    """Initial weights of its baselines (scripts/train_vbreathnet.py --help)."""
     precision: Literal["float32", "auto"] = "float32"
     """auto: mixed precision where the hardware multiplies it."""
 
@@ -40,6 +42,8 @@ class Arguments:
 def main() -> None:
     """Read the command line and run the study of each paper that it names."""
     import tyro
+
+    from preprocessing.errors import InputError
 
     paper = Annotated[
         Literal["all", "kolarik2023", "vbreathnet"],
@@ -50,6 +54,10 @@ def main() -> None:
     chosen, arguments = tyro.cli(
         tuple[paper, flat], default=("all", Arguments()), description=__doc__
     )
+    if chosen == "all" and arguments.data:
+        raise InputError(
+            "--data is one paper's: name it, as in scripts/replicate.py vbreathnet --data DIR"
+        )
     if chosen in ("all", "kolarik2023"):
         replicate_kolarik2023(arguments)
     if chosen in ("all", "vbreathnet"):
@@ -96,7 +104,7 @@ def replicate_vbreathnet(arguments: Arguments) -> None:
     data = arguments.data
     if data is None:
         data = write_cohort(out / "phantoms-vbreathnet", **size.phantoms)
-    settings = size.settings | given(arguments, "scaling", "weights")
+    settings = size.settings | given(arguments, "scaling", "model", "weights")
     config = VBreathNetConfig(data=data, out=out, **settings)
     store = prepare(config, print)
     report_quality(config, store, print)

@@ -72,13 +72,14 @@ def _image_table(experiments: list[Experiment]) -> list[str]:
     """For studies of several classes: accuracies, the gap, floors and Grad-CAM in the lungs."""
     lines = [
         "| experiment | settings | seeds | accuracy, val | accuracy, test | macro F1, test "
-        "| training less val | floors, val accuracy | Grad-CAM in the lungs |",
+        "| training less val | floors, accuracy val / test | Grad-CAM in the lungs |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for e in experiments:
         gap = [e.mean("gap", "chosen_epoch", key) for key in ("value", "low", "high")]
         floors = ", ".join(
-            f"{name} {e.mean('floors', name, 'val', 'floor'):.3f}"
+            f"{name} {e.mean('floors', name, 'val', 'floor'):.3f} / "
+            f"{e.mean('floors', name, 'test', 'floor'):.3f}"
             for name in e.results[0]["floors"]
         )
         lungs = "-"

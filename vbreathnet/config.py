@@ -153,6 +153,8 @@ class VBreathNetConfig:
         for name in ("per_class", "min_sharpness", "min_contrast", "rotation"):
             if getattr(self, name) < 0:
                 self._refuse(name, "0 or more")
+        if self.learning_rate < self.min_learning_rate:
+            self._refuse("learning_rate", f"at least --min-learning-rate {self.min_learning_rate}")
         if self.max_contrast <= self.min_contrast:
             self._refuse("max_contrast", f"more than --min-contrast {self.min_contrast}")
         if min(self.transfer_learning_rate) <= 0:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import keras
 import numpy as np
 
@@ -19,7 +18,7 @@ from preprocessing.roi import Region
 from preprocessing.video import VideoInfo
 from replication.batches import to_network_input
 from vbreathnet.config import VBreathNetConfig
-from vbreathnet.data import lung_mask_path
+from vbreathnet.data import read_lung_mask
 from vbreathnet.split import Samples
 
 WRONG_CROPPED, ALL_CROPPED = "test-wrong-cropped", "test-all-cropped"
@@ -93,15 +92,15 @@ def find_boxes(
     drawn, masked = {}, {}
     for number in numbers:
         file = samples.store.index[number]["file"]
-        image, mask = config.data / file, lung_mask_path(config.data, file)
+        image = config.data / file
         region_file = roi.roi_path(image, config.roi_dir)
         if region_file.exists():
             info = picture_info(image)
             regions = roi.load_regions(image, info, config.roi_dir)
             if regions:
                 drawn[number] = box_of_regions(regions, info, region_file)
-        elif mask is not None:
-            masked[number] = box_of_mask(cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE), mask)
+        elif (mask := read_lung_mask(config.data, file)) is not None:
+            masked[number] = box_of_mask(mask)
     return drawn, masked
 
 
@@ -126,14 +125,8 @@ def box_of_regions(regions: list[Region], info: VideoInfo, path: Path) -> Box:
     return left / info.width, top / info.height, right / info.width, bottom / info.height
 
 
-def box_of_mask(mask: np.ndarray | None, path: Path) -> Box:
-    """The bounding box of a lung mask with a margin.
-
-    Raises:
-        InputError: the mask cannot be read or is empty.
-    """
-    if mask is None or not mask.any():
-        raise InputError(f"{path}: is not a lung mask (unreadable or empty); correct or delete it")
+def box_of_mask(mask: np.ndarray) -> Box:
+    """The bounding box of a lung mask, bool (height, width) and not empty, with a margin."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     height, width = mask.shape
     edges = (columns[0] / width, rows[0] / height,

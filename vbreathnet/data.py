@@ -8,11 +8,12 @@ another threshold needs no second reading.
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import cv2
 import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
@@ -97,7 +98,10 @@ def find_radiographs(config: VBreathNetConfig, say: Callable[[str], None]) -> li
             )
         for path in paths:
             file = path.relative_to(config.data).as_posix()
-            found.append(Radiograph(file, path, label, **manifest.get(file, {})))
+            found.append(Radiograph(file, path, label, **manifest.pop(file, {})))
+    if manifest:
+        say(f"{config.data / MANIFEST}: {len(manifest)} rows name no image of these classes, such "
+            f"as {next(iter(manifest))}")  # fmt: skip
     return found
 
 
@@ -105,6 +109,22 @@ def lung_mask_path(data: Path, file: str) -> Path | None:
     """The lung mask of an image where the database keeps it, `<class>/masks/<name>.png`, if any."""
     path = data / Path(file).parts[0] / MASKS / f"{Path(file).stem}.png"
     return path if path.exists() else None
+
+
+def read_lung_mask(data: Path, file: str) -> np.ndarray | None:
+    """bool (height, width): the lungs of an image, or None where the database has no mask of it.
+
+    Raises:
+        InputError: the mask cannot be read or is empty.
+    """
+    path = lung_mask_path(data, file)
+    if path is None:
+        return None
+    content = np.fromfile(path, np.uint8)  # cv2.imread fails on some names on Windows
+    mask = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
+    if mask is None or not mask.any():
+        raise InputError(f"{path}: is not a lung mask (unreadable or empty); correct or delete it")
+    return mask > 0
 
 
 def compare_with_table_1(config: VBreathNetConfig, counts: Counter) -> list[str]:
@@ -158,6 +178,7 @@ def _write_store(
         bar = tqdm(pictures, f"prepare {folder.name}", len(waiting), unit="image", disable=None)
         for one, picture in zip(waiting, bar, strict=True):
             problem = picture if isinstance(picture, str) else ""
+            problem = problem.removeprefix(f"{one.path}: ")  # the column `file` has it
             if not problem:
                 writer.add(picture.image, _index_row(config, one, picture))
             writer.finish_source({"file": one.file, "reason": problem})
@@ -211,7 +232,7 @@ def _check_one_class(config: VBreathNetConfig, prepared: Store) -> None:
 
 def _check_unreadable(config: VBreathNetConfig, prepared: Store, say: Callable) -> None:
     """Say which files cannot be read; refuse more than `config.max_unreadable` allows."""
-    reasons = [source["reason"] for source in prepared.sources if source["reason"]]
+    reasons = [f"{s['file']}: {s['reason']}" for s in prepared.sources if s["reason"]]
     for reason in reasons:
         say(f"not used: {reason}")
     if len(reasons) > config.max_unreadable * len(prepared.sources):
@@ -237,15 +258,22 @@ def _read_manifest(path: Path) -> dict[str, dict[str, str]]:
     columns = {"patient_id": "patient", "near_duplicate_group": "group", "origin": "origin"}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows: Iterable[dict] = list(csv.DictReader(file))
-        return {
-            row["file"]: {name: (row.get(column) or "").strip() for column, name in columns.items()}
+            rows = list(csv.DictReader(file))
+        said = {
+            row["file"].replace("\\", "/"): {
+                name: (row.get(column) or "").strip() for column, name in columns.items()
+            }
             for row in rows
         }
     except (KeyError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"{path}: is not a CSV table with a column 'file' ({error!r}); correct or remove it"
         ) from error
+    if len(said) < len(rows):
+        raise InputError(
+            f"{path}: {len(rows) - len(said)} files stand in it twice; keep one row each"
+        )
+    return said
 
 
 def _recipe(config: VBreathNetConfig, found: list[Radiograph]) -> dict:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,22 +12,28 @@ from preprocessing.errors import InputError
 from preprocessing.store import Store
 from replication import multiclass, run, verdict
 from replication.multiclass import ClassPredictions
-from replication.records import PREDICTIONS
+from replication.records import METRICS, PREDICTIONS, read_json
 from replication.run import RunFolder
 from vbreathnet import crop, explain, floors, lowpower, pictures
 from vbreathnet.config import CLASSES, VBreathNetConfig
 from vbreathnet.data import TABLE_1
 from vbreathnet.split import Samples
+from vbreathnet.weights import IMAGENET, is_published
 
-FLOORS = {"thumbnail": floors.thumbnail_floor, "border": floors.border_floor}
+FLOORS = {
+    "thumbnail": floors.thumbnail_floor,
+    "border": floors.border_floor,
+    "majority": floors.majority_floor,
+}
 
 # Ours: what the paper states, or its counts reveal, makes the experiment: with another value the
 # verdict is "not comparable".
 PUBLISHED_SETTINGS = ("image_size", "val_fraction", "test_per_class", "per_class", "learning_rate",
                       "halve_every", "min_learning_rate", "transfer_epochs")  # fmt: skip
+PAPER_BEST_EPOCH = 24  # Paper: section 4
 
-# Of the reasons against a comparison, those that also make another network.
-NETWORK_SETTINGS = ("image_size", "other classes")
+# What of the configuration is only looked at here: with other values a run is evaluated again.
+EVALUATION_SETTINGS = ("smooth_samples", "export", "export_beside", "paper_data", "roi_dir")
 
 
 def evaluate_run(
@@ -50,15 +57,15 @@ def evaluate_run(
     result = multiclass.evaluate_class_predictions(file, config.classes) | {
         "leaky": samples.leaky,
         "not_comparable": reasons,
-        "parameters": count_parameters(model)
-        | {"not_comparable": [r for r in reasons if r.startswith(NETWORK_SETTINGS)]},
+        "parameters": count_parameters(model),
+        "evaluation": evaluation_settings(config),
         "best_epoch": best,
         "epochs": len(history),
         "gap": {
             "chosen_epoch": multiclass.accuracy_gap(parts[splits.TRAIN], parts[splits.VAL]),
             "last_epoch": history[-1]["accuracy"] - history[-1]["val_accuracy"],
         },
-        "floors": _floors(samples, parts),
+        "floors": _floors(config, samples, parts),
         "images_cropped": sum(row["cropped"] for row in cropped),
         "lungs": explain.explain_run(config, folder, model, samples, predictions, scaling),
     }
@@ -72,6 +79,19 @@ def evaluate_run(
     if config.export and model.name == "vbreathnet":
         result["low_power"] = lowpower.export_and_measure(config, folder, model, samples, scaling)
     folder.write_metrics(result)
+
+
+def evaluation_settings(config: VBreathNetConfig) -> dict:
+    """The settings that determine an evaluation and no training, JSON-able."""
+    settings = {name: getattr(config, name) for name in EVALUATION_SETTINGS}
+    return settings | {"roi_dir": config.roi_dir and config.roi_dir.name}
+
+
+def is_evaluated(config: VBreathNetConfig, folder: RunFolder) -> bool:
+    """Whether a run was evaluated to its end with these settings."""
+    if not folder.finished:
+        return False
+    return read_json(folder.path / METRICS).get("evaluation") == evaluation_settings(config)
 
 
 def score_samples(
@@ -111,33 +131,28 @@ def count_parameters(model: keras.Model) -> dict[str, int]:
     return {"total_parameters": model.count_params(), "trainable_parameters": trainable}
 
 
-def _floors(samples: Samples, parts: dict[str, ClassPredictions]) -> dict:
-    """How far the network's accuracy lies above that of linear models on shortcuts."""
-    train = samples.of(splits.TRAIN, copies=False)
-    images = samples.store.samples
+def _floors(config: VBreathNetConfig, samples: Samples, parts: dict[str, ClassPredictions]) -> dict:
+    """How far the network's accuracy lies above that of linear models on shortcuts.
+
+    They are fitted on what trained the network and answer what it answered, copies included.
+    """
+    images = samples.images(config)
+    train, val, test = (samples.of(part) for part in (splits.TRAIN, splits.VAL, splits.TEST))
+    asked = np.concatenate([val, test])
     result: dict = {}
     for name, floor in FLOORS.items():
-        result[name] = {}
-        for part in (splits.VAL, splits.TEST):
-            at = samples.of(part, copies=False)
-            found = floor(
-                [images[row] for row in samples.rows[train]], samples.labels[train],
-                [images[row] for row in samples.rows[at]], samples.labels[at],
-            )  # fmt: skip
-            answers = dict(zip(samples.keys[at], found["scores"].argmax(axis=1), strict=True))
-            originals = _only(parts[part], answers)
-            said = np.array([answers[int(s)] for s in originals.samples])
-            result[name][part] = multiclass.accuracy_above(originals, said)
+        found = floor(
+            (images[samples.keys[[i]]][0] for i in train), samples.labels[train],
+            (images[samples.keys[[i]]][0] for i in asked), samples.labels[asked],
+        )  # fmt: skip
+        said = dict(zip(samples.keys[asked], found["predicted"], strict=True))
+        result[name] = {
+            part: multiclass.accuracy_above(
+                parts[part], np.array([said[int(number)] for number in parts[part].samples])
+            )
+            for part in (splits.VAL, splits.TEST)
+        }
     return result
-
-
-def _only(predictions: ClassPredictions, keys: dict) -> ClassPredictions:
-    """The predictions of the samples with these numbers; a leaky val part has copies as well."""
-    kept = np.array([int(sample) in keys for sample in predictions.samples])
-    return ClassPredictions(
-        predictions.classes, predictions.samples[kept], predictions.patients[kept],
-        predictions.labels[kept], predictions.scores[kept],
-    )  # fmt: skip
 
 
 def why_not_comparable(config: VBreathNetConfig, store: Store) -> dict[str, list[str]]:
@@ -169,8 +184,20 @@ def why_not_comparable(config: VBreathNetConfig, store: Store) -> dict[str, list
     for name in PUBLISHED_SETTINGS:
         if getattr(config, name) != getattr(published, name):
             reasons.append(f"{name} is {getattr(config, name)}, not {getattr(published, name)}")
-    random = ["random weights, not those of ImageNet"] if config.weights == "random" else []
-    return {model: reasons + (random if model != "v-breathnet" else []) for model in config.model}
+    return {model: reasons + _reasons_of_model(config, model) for model in config.model}
+
+
+def _reasons_of_model(config: VBreathNetConfig, model: str) -> list[str]:
+    """Why one network's numbers may not be compared, beside what holds for all."""
+    if model == "v-breathnet":
+        if config.epochs < PAPER_BEST_EPOCH:
+            return [f"epochs is {config.epochs}, and the paper's best was the {PAPER_BEST_EPOCH}th"]
+        return []
+    if config.weights == "random":
+        return ["random weights, not those of ImageNet"]
+    if config.weights != IMAGENET and not is_published(model, config.image_size, config.weights):
+        return [f"weights of {Path(config.weights).name}, not known to be those of ImageNet"]
+    return []
 
 
 def summarise(experiment: verdict.Experiment) -> str:
@@ -180,13 +207,31 @@ def summarise(experiment: verdict.Experiment) -> str:
         part: [mean(part, "image", "accuracy", key) for key in ("value", "low", "high")]
         for part in (splits.VAL, splits.TEST)
     }
-    line = f"{'LEAKY ' if experiment.leaky else ''}{experiment.name}: accuracy "
+    line = f"{'LEAKY ' if experiment.leaky else ''}{experiment.name}, {experiment.seeds} seed(s): "
+    lines = []
     for part, (value, low, high) in accuracy.items():
-        line += f"{part} {value:.4f} [{low:.3f}, {high:.3f}], "
-    line += f"{experiment.seeds} seed(s)"
-    for name in FLOORS:
-        floor, low, high = (
-            mean("floors", name, splits.VAL, key) for key in ("floor", "low", "high")
-        )
-        line += f"; {name} floor, val {floor:.3f} (network above it by [{low:.3f}, {high:.3f}])"
+        text = f"accuracy {part} {value:.4f} [{low:.3f}, {high:.3f}]; floors"
+        for name in FLOORS:
+            floor, low, high = (mean("floors", name, part, k) for k in ("floor", "low", "high"))
+            text += f" {name} {floor:.3f} (network above it by [{low:.3f}, {high:.3f}]),"
+        lines.append(text.rstrip(","))
+    if experiment.has("low_power"):
+        lines.append(describe_low_power(experiment))
+    return line + "\n  ".join(["", *lines])
+
+
+def describe_low_power(experiment: verdict.Experiment) -> str:
+    """A line on the LiteRT files: size, speed, and what int8 costs."""
+
+    def file(*keys: str) -> str:
+        megabytes = experiment.mean("low_power", *keys, "bytes") / 1e6
+        speed = experiment.mean("low_power", *keys, "milliseconds")
+        return f"{megabytes:.2f} MB, {speed:.1f} ms"
+
+    right = [experiment.mean("low_power", kind, "accuracy") for kind in ("float", "int8")]
+    line = f"LiteRT, one thread: float {file('float')}; int8 {file('int8')}, accuracy change "
+    line += f"{right[1] - right[0]:+.4f} on {experiment.mean('low_power', 'images'):.0f} images"
+    if "mobilenetv2" in experiment.results[0]["low_power"]:
+        beside = [file("mobilenetv2", kind) for kind in ("float", "int8")]
+        line += f"; MobileNetV2: float {beside[0]}; int8 {beside[1]}"
     return line

@@ -12,7 +12,7 @@ from replication.batches import to_network_input
 from replication.overlays import OverlayRow
 from replication.run import RunFolder
 from vbreathnet.config import VBreathNetConfig
-from vbreathnet.data import lung_mask_path
+from vbreathnet.data import read_lung_mask
 from vbreathnet.split import Samples
 
 # Paper: section 4 sets the first layer beside deeper ones. Ours: which those are.
@@ -36,14 +36,16 @@ def explain_run(
         (class predicted) inside the lungs, `lung_area`, the lungs' mean share of the image, which
         a map without any preference would reach, and `images`. Empty without masks.
     """
-    cases = choose_cases(config, predictions)
+    cases = choose_cases(config, predictions, len(samples.store.samples))
     _save_overlays(config, folder, model, samples, cases, scaling)
     _save_layers(config, folder, model, samples, cases, scaling)
     return _mass_in_lungs(config, model, samples, predictions, scaling)
 
 
-def choose_cases(config: VBreathNetConfig, predictions: list[dict]) -> list[dict]:
+def choose_cases(config: VBreathNetConfig, predictions: list[dict], images: int) -> list[dict]:
     """For each class its surest right case and its surest wrong one, of test, else of val.
+
+    Only originals, whose numbers are below that of the store's images.
 
     Ours: the paper shows one COVID-19 patient (Figure 3) and does not say how it was chosen.
     """
@@ -53,7 +55,7 @@ def choose_cases(config: VBreathNetConfig, predictions: list[dict]) -> list[dict
             for part in (splits.TEST, splits.VAL):
                 found = [
                     row for row in predictions
-                    if row["split"] == part and row["label"] == label
+                    if row["split"] == part and row["label"] == label and row["sample_id"] < images
                     and (said(config, row) == label) == right
                 ]  # fmt: skip
                 if found:
@@ -72,14 +74,13 @@ def score(config: VBreathNetConfig, row: dict) -> float:
     return max(float(row[f"score_{name}"]) for name in config.classes)
 
 
-def read_lung_mask(config: VBreathNetConfig, file: str) -> np.ndarray | None:
+def resized_lung_mask(config: VBreathNetConfig, file: str) -> np.ndarray | None:
     """bool (image_size, image_size), or None where the data folder has no mask of an image."""
-    path = lung_mask_path(config.data, file)
-    if path is None:
+    mask = read_lung_mask(config.data, file)
+    if mask is None:
         return None
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    side = config.image_size
-    return cv2.resize(mask, (side, side), interpolation=cv2.INTER_NEAREST) > 0
+    size = (config.image_size, config.image_size)
+    return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
 
 
 def _save_overlays(config, folder: RunFolder, model, samples: Samples, cases, scaling) -> None:
@@ -92,7 +93,7 @@ def _save_overlays(config, folder: RunFolder, model, samples: Samples, cases, sc
     for label, name in enumerate(config.classes):
         rows = [
             OverlayRow(_caption(config, case), image, saliency, cam,
-                       read_lung_mask(config, case["file"]))
+                       resized_lung_mask(config, case["file"]))
             for case, image, saliency, cam in zip(cases, images, smooth, cams, strict=True)
             if case["label"] == label
         ]  # fmt: skip
@@ -121,7 +122,7 @@ def _save_layers(config, folder: RunFolder, model, samples: Samples, cases, scal
 def _mass_in_lungs(config, model, samples: Samples, predictions, scaling) -> dict:
     rows, masks = [], []
     for row in predictions:
-        mask = read_lung_mask(config, row["file"]) if row["split"] == splits.TEST else None
+        mask = resized_lung_mask(config, row["file"]) if row["split"] == splits.TEST else None
         if mask is not None:
             rows.append(row)
             masks.append(mask)

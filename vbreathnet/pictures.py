@@ -36,6 +36,9 @@ def save_curves(path: Path, history: Sequence[dict], best: int, title: str) -> N
 def save_gaps(path: Path, histories: dict[str, Sequence[dict]]) -> None:
     """Training less validation accuracy over the epochs, a line for each run.
 
+    Training accuracy is what Keras reports during an epoch, with dropout and augmentation, so a
+    network with more of both looks less overfitted than it is.
+
     Args:
         path: PNG to write.
         histories: name to rows with epoch, accuracy and val_accuracy.
@@ -44,7 +47,7 @@ def save_gaps(path: Path, histories: dict[str, Sequence[dict]]) -> None:
         name: [row["accuracy"] - row["val_accuracy"] for row in history]
         for name, history in histories.items()
     }
-    _save_lines(path, gaps, "training less validation accuracy")
+    _save_lines(path, gaps, "training (with dropout, copies) less validation accuracy")
 
 
 def save_learning_rates(path: Path, histories: dict[str, Sequence[dict]]) -> None:

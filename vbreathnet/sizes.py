@@ -15,7 +15,7 @@ class Size:
 
 # Ours: all of these. The smaller sizes shrink the study, they take no other code path: smaller
 # images (hence a smaller dense layer), fewer films, fewer epochs. The baselines need ImageNet
-# weights, which a class without network does not have: name them with --model at --size paper.
+# weights, which a class without network does not have: name them with --model.
 SIZES = {
     "smoke": Size(
         {"per_class": 20, "size": 112},
@@ -32,17 +32,19 @@ SIZES = {
         },
     ),
     "classroom": Size(
-        {"per_class": 250, "size": 160},
+        {"per_class": 330, "size": 128},
         {
             "model": ("v-breathnet",),
             "image_size": 96,
             "per_class": 0,
-            "augmentation": "every-epoch",
-            "epochs": 16,
+            "augmentation": "none",
+            "epochs": 12,
             "halve_every": 4,
             "batch_size": 16,
+            "learning_rate": 5e-4,
             "batch_norm_momentum": 0.9,
-            "dropout": 0.1,
+            "activation_order": "conv-norm-relu",
+            "dropout": 0.0,
             "scaling": "standardized",
             "smooth_samples": 10,
             "export_beside": False,

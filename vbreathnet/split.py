@@ -76,9 +76,8 @@ class Samples:
         keys = self.keys[order]
         if config.augmentation != "every-epoch":
             return self._dataset(config, keys, order, scaling, epoch=0)
-        images = len(self.store.samples)
-        anew = np.where(keys < images, keys + images, keys)  # an original becomes its first copy
-        return self._dataset(config, anew, order, scaling, epoch)
+        # Copy n becomes copy n + 1, so that no original is left and no copy occurs twice.
+        return self._dataset(config, keys + len(self.store.samples), order, scaling, epoch)
 
     def _dataset(self, config, keys, positions, scaling: str, epoch: int):
         one_hot = np.eye(len(config.classes))[self.labels[positions]]
@@ -104,7 +103,9 @@ def find_groups(store: Store, say: Callable[[str], None] = lambda line: None) ->
         similar[unknown] = [f"hash-{number}" for number in numbers]
         say(f"{unknown.size} images without a given group: {np.unique(numbers).size} groups of "
             "near-duplicates by difference hash")  # fmt: skip
-    return splits.join_groups(similar.astype(str), store.column("patient_id"))
+    return splits.join_groups(
+        similar.astype(str), store.column("patient_id"), store.column("pixels")
+    )
 
 
 def split_samples(
@@ -131,7 +132,8 @@ def split_samples(
     of_key = keys % len(store.samples)
     files = store.column("file")[of_key]
     found = splits.find_leaks(groups[of_key], files, store.file_hashes, parts)
-    leaky = splits.check_split(found, leaks_requested=config.leaky_protocol)
+    # The paper's order is marked even where few images left nothing to copy.
+    leaky = splits.check_split(found, config.leaky_protocol) or config.leaky_protocol
     return Samples(store, keys, groups[of_key], labels[of_key], parts, leaky, seed)
 
 
@@ -145,9 +147,10 @@ def _split_then_augment(config, store, rows, groups, labels, rng) -> tuple[np.nd
     )  # fmt: skip
     keys, of_key = [], []
     train_each = round(config.per_class * (1 - config.val_fraction))
+    val_each = max(config.per_class - train_each, min(config.per_class, 1))  # 0 would take all
     for part, each, copies in (
         (splits.TRAIN, train_each, config.augmentation != "none"),
-        (splits.VAL, config.per_class - train_each, False),
+        (splits.VAL, val_each, False),
         (splits.TEST, 0, False),
     ):
         chosen = _balance(rows[parts == part], labels, each, copies, len(store.samples), rng)

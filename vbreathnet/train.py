@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,11 +11,12 @@ from preprocessing import splits
 from preprocessing.store import Store
 from replication import run, verdict
 from replication.batches import to_network_input
-from replication.records import write_csv
-from replication.run import RunFolder, Training
+from replication.records import HISTORY, write_csv
+from replication.run import RunFolder, Training, read_history
 from vbreathnet import claims, crop, pictures
 from vbreathnet.config import PAPER_ROWS, VBreathNetConfig
-from vbreathnet.evaluate import evaluate_run, summarise, why_not_comparable
+from vbreathnet.data import read_lung_mask
+from vbreathnet.evaluate import evaluate_run, is_evaluated, summarise, why_not_comparable
 from vbreathnet.model import build_vbreathnet
 from vbreathnet.quality import check_enough
 from vbreathnet.split import Samples, split_samples
@@ -22,13 +24,14 @@ from vbreathnet.transfer import build_transfer
 from vbreathnet.weights import load_base_weights, normalise_random_base
 
 STUDY = "vbreathnet"
-NORMALISED_ON = 64  # training images that set the statistics of random baselines
+# Ours: training images that set the statistics of random baselines; 16 take DenseNet121 3 GB.
+NORMALISED_ON = 16
 PAPER_TRANSFER_RATE = 0.01  # Paper: section 3.2
 # What of the configuration determines a run's result; paths and which models are run do not.
 SHARED_SETTINGS = (
     "classes", "image_size", "min_sharpness", "min_contrast", "max_contrast", "protocol",
     "val_fraction", "test_per_class", "per_class", "augmentation", "rotation", "shift", "zoom",
-    "batch_size", "precision", "shuffle_labels", "paper_data", "smooth_samples", "export",
+    "batch_size", "precision", "shuffle_labels",
 )  # fmt: skip
 VBREATHNET_SETTINGS = (
     "scaling", "epochs", "learning_rate", "halve_every", "min_learning_rate", "dropout",
@@ -57,10 +60,9 @@ def run_study(
                   for seed in seeds}  # fmt: skip
     precision = run.set_precision(config.precision)
     experiments = list_experiments(config)
-    for model in config.model:
-        _initial_model(config, model, samples_of[0])  # weights that cannot be had stop it here
     for samples in samples_of.values():
-        crop.find_boxes(config, samples, samples.rows[samples.of(splits.TEST)].tolist())
+        check_masks_and_boxes(config, samples)
+    check_weights(config, store)
     for model, rate in experiments:
         for seed in seeds:
             folder = _run_folder(config, store, model, rate, seed)
@@ -68,9 +70,9 @@ def run_study(
             if not folder.trained:
                 say(f"{folder.path}: {samples.describe(config.classes)}")
                 _train(config, folder, samples, (model, rate, seed), precision, say)
-            if config.stop_after == "evaluate" and not folder.finished:
+            if config.stop_after == "evaluate" and not is_evaluated(config, folder):
                 evaluate_run(config, folder, samples, _scaling(config, model), reasons[model], say)
-    _save_overviews(config, store)
+    _save_overviews(config)
     if config.stop_after == "train":
         return []
     runs = verdict.load_runs(config.out / "runs" / STUDY)
@@ -82,6 +84,24 @@ def run_study(
     for line in claims.judge_claims(runs):
         say(line)
     return verdicts
+
+
+def check_masks_and_boxes(config: VBreathNetConfig, samples: Samples) -> None:
+    """Refuse, before any training, lung masks and drawn boxes that the evaluation could not use."""
+    crop.find_boxes(config, samples, samples.rows[samples.of(splits.TEST)].tolist())
+    for row in samples.rows[samples.parts != splits.TRAIN]:
+        read_lung_mask(config.data, samples.store.index[row]["file"])
+
+
+def check_weights(config: VBreathNetConfig, store: Store) -> None:
+    """Refuse, before any training, initial weights that cannot be had for a run still to train."""
+    for model, rate in list_experiments(config):
+        runs = [_run_folder(config, store, model, rate, seed) for seed in range(config.seeds)]
+        if model == "v-breathnet" or config.weights == "random" or all(r.trained for r in runs):
+            continue
+        side = config.image_size
+        network = build_transfer(model, (side, side, 3), head=config.transfer_head)
+        load_base_weights(network, model, config.weights)
 
 
 def list_experiments(config: VBreathNetConfig) -> list[tuple[str, float]]:
@@ -113,8 +133,12 @@ def _run_folder(
     settings = {name: getattr(config, name) for name in names}
     settings |= {"study": STUDY, "seed": seed, "model": model, "store": store.fingerprint}
     if model != "v-breathnet":
-        settings |= {"epochs": config.transfer_epochs, "learning_rate": rate,
-                     "weights": config.weights, "transfer_head": config.transfer_head}  # fmt: skip
+        settings |= {
+            "epochs": config.transfer_epochs,
+            "learning_rate": rate,
+            "weights": Path(config.weights).name,
+            "transfer_head": config.transfer_head,
+        }
     # Another learning rate than the paper's is ours alone: no line of its tables.
     in_paper = model == "v-breathnet" or rate == PAPER_TRANSFER_RATE
     settings |= {"paper_row": PAPER_ROWS[model] if in_paper else "", "paper_dataset": ""}
@@ -162,18 +186,18 @@ def learning_rate_of(config: VBreathNetConfig, epoch: int) -> float:
     return max(halved, config.min_learning_rate)
 
 
-def _save_overviews(config: VBreathNetConfig, store: Store) -> None:
-    """Draw the gap of every run, and the baselines' learning rates where there are several."""
+def _save_overviews(config: VBreathNetConfig) -> None:
+    """Draw the gap of every run in the output folder, and the baselines' learning rates."""
     histories = {}
-    for model, rate in list_experiments(config):
-        for seed in range(config.seeds):
-            name = experiment_name(config, model, rate) + (f", seed {seed}" if seed else "")
-            histories[name] = _run_folder(config, store, model, rate, seed).history()
+    for path in sorted((config.out / "runs" / STUDY).glob(f"*/seed*/{HISTORY}")):
+        name = path.parent.parent.name
+        seed = path.parent.name.removeprefix("seed")
+        histories[name + (f", seed {seed}" if seed != "0" else "")] = read_history(path)
     figures = config.out / "figures"
     figures.mkdir(exist_ok=True)
     pictures.save_gaps(figures / "gaps.png", histories)
     baselines = {name: h for name, h in histories.items() if not name.startswith("v-breathnet")}
-    if len(config.transfer_learning_rate) > 1 and baselines:
+    if any("-lr" in name for name in baselines):
         pictures.save_learning_rates(figures / "learning_rates.png", baselines)
 
 
@@ -191,8 +215,9 @@ def _initial_model(config: VBreathNetConfig, model: str, samples: Samples) -> ke
         )  # fmt: skip
     network = build_transfer(model, (side, side, 3), classes=classes, head=config.transfer_head)
     if config.weights == "random":
-        train = samples.rows[samples.of(splits.TRAIN, copies=False)][:NORMALISED_ON]
-        normalise_random_base(network, to_network_input(samples.store.samples[np.sort(train)]))
+        train = samples.rows[samples.of(splits.TRAIN, copies=False)]
+        chosen = np.random.default_rng(samples.seed).permutation(train)[:NORMALISED_ON]
+        normalise_random_base(network, to_network_input(samples.store.samples[np.sort(chosen)]))
     else:
         load_base_weights(network, model, config.weights)
     return network

@@ -99,6 +99,8 @@ def normalise_random_base(model: keras.Model, images: np.ndarray) -> None:
             set, in memory at once.
     """
     norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    if not norms:  # VGG16
+        return
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.trainable, norm.momentum = True, 0.0
@@ -111,6 +113,13 @@ def _base_of(model: keras.Model) -> keras.Model:
     """The part of a transfer model before its head, sharing its layers."""
     first_of_head = next(layer for layer in model.layers if layer.name.startswith("head_"))
     return keras.Model(model.input, first_of_head.input)
+
+
+def is_published(base: str, side: int, source: str | Path) -> bool:
+    """Whether a source is the file of keras.applications, by checksum or else by its name."""
+    wanted = weight_file(base, side)
+    path = Path(source) / wanted.name if Path(source).is_dir() else Path(source)
+    return path.is_file() and path.name == wanted.name and _is_whole(path, wanted)
 
 
 def _given(base: str, wanted: WeightFile, source: Path) -> Path:

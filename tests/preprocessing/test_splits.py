@@ -116,7 +116,14 @@ def test_the_same_rng_gives_the_same_groups():
     assert one.tolist() == other.tolist() != third.tolist()
 
 
-@pytest.mark.parametrize("sizes", [[1] * 4, [6], [20, 1], [1, 1]])
+def test_large_groups_test_in_smaller_number():
+    """Films of 12 patients with 4 each: 10 test films cannot be had, 8 can."""
+    groups, labels = grouped({"a": [4] * 12, "b": [1] * 48})
+    parts = splits.split_groups(groups, labels, np.random.default_rng(0), 10, 0.2, "ab")
+    assert [(parts[labels == label] == "test").sum() for label in (0, 1)] == [8, 10]
+
+
+@pytest.mark.parametrize("sizes", [[6], [20, 1], [1, 1]])
 def test_a_class_that_cannot_fill_three_parts_is_refused(sizes):
     groups, labels = grouped({"a": [1] * 20, "small": sizes})
     with pytest.raises(InputError, match="class small has"):

@@ -93,7 +93,15 @@ def test_accuracy_above_compares_on_the_same_samples():
     assert found["floor"] == 0.5 and found["difference"] == 0.5
     assert 0.35 < found["low"] < 0.5 < found["high"] < 0.65
     same = accuracy_above(ours, labels)
-    assert (same["difference"], same["low"], same["high"]) == (0, 0, 0)
+    assert same["difference"] == 0 and np.isnan(same["low"]) and np.isnan(same["high"])
+
+
+def test_nothing_but_right_answers_is_no_certainty():
+    labels = np.repeat([0, 1, 2], 30)
+    found = class_metrics_with_intervals(make(labels, labels))
+    assert found["accuracy"]["value"] == 1 and 0.94 < found["accuracy"]["low"] < 0.97
+    assert 0.85 < found["recall_a"]["low"] < 0.91 and found["recall_a"]["high"] == 1
+    assert np.isnan(found["f1_a"]["low"])
 
 
 def test_the_gap_of_equal_parts_holds_zero():

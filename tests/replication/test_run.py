@@ -125,7 +125,7 @@ def test_a_damaged_config_is_one_clear_line(tmp_path):
 def test_a_diverging_loss_stops_with_advice(tmp_path, samples):
     clips, labels = samples
     diverging = training(samples, learning_rate=float("nan"))
-    with pytest.raises(InputError, match="learning-rate"):
+    with pytest.raises(InputError, match="in epoch 1; lower the learning rate"):
         run.fit(RunFolder(tmp_path / "r", {}), diverging, ENVIRONMENT)
 
 

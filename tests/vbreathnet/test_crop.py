@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import shutil
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from vbreathnet import crop
 from vbreathnet.config import CLASSES
 from vbreathnet.data import prepare
 from vbreathnet.split import split_samples
+from vbreathnet.train import run_study
 
 BOX = ((28, 14), (84, 14), (84, 98), (28, 98))  # of films with 112 px a side
 SHARES = (0.25, 0.125, 0.75, 0.875)
@@ -46,13 +49,25 @@ def mark(config, samples, number, *polygons):
     return save_regions(film, picture_info(film), regions, config.roi_dir)
 
 
-def test_the_box_of_a_mask_has_a_margin(tmp_path):
+def test_the_box_of_a_mask_has_a_margin():
     mask = np.zeros((100, 200), np.uint8)
     mask[20:60, 50:150] = 255
-    box = crop.box_of_mask(mask, tmp_path)
+    box = crop.box_of_mask(mask > 0)
     assert box == pytest.approx((0.25 - 0.03, 0.2 - 0.03, 0.75 + 0.03, 0.6 + 0.03))
-    with pytest.raises(InputError, match="is not a lung mask"):
-        crop.box_of_mask(np.zeros((9, 9), np.uint8), tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", None])
+def test_a_damaged_mask_is_told_before_training(films, small_config, tmp_path, content):
+    data = shutil.copytree(films, tmp_path / "data")
+    for mask in (data / "COVID/masks").iterdir():
+        if content is None:
+            cv2.imwrite(str(mask), np.zeros((9, 9), np.uint8))
+        else:
+            mask.write_bytes(content)
+    config = dataclasses.replace(small_config, data=data)
+    with pytest.raises(InputError, match="masks/COVID-.*: is not a lung mask"):
+        run_study(config, prepare(config, silent), silent)
+    assert not list(config.out.glob("runs/**/history.csv"))
 
 
 def test_a_drawn_box_wins_over_the_lung_mask(marked, samples, numbers):
@@ -143,7 +158,7 @@ def test_what_was_drawn_is_what_is_cut_out(marked, samples, numbers):
 
 
 def test_without_any_box_there_is_no_cropped_test(marked, samples, numbers, monkeypatch):
-    monkeypatch.setattr(crop, "lung_mask_path", lambda data, file: None)
+    monkeypatch.setattr(crop, "read_lung_mask", lambda data, file: None)
     rows = [{"sample_id": n, "split": "test"} for n in numbers]
     lines = []
     assert crop.score_cropped_test(marked, Recorder(), samples, rows, "unit", lines.append) == []

@@ -100,6 +100,16 @@ def test_a_training_epoch_depends_on_its_number_alone(small_config, store):
     np.testing.assert_allclose(*totals)  # the same images in another order
 
 
+def test_every_epoch_and_balancing_feed_no_image_twice(small_config, store):
+    config = dataclasses.replace(small_config, per_class=30, augmentation="every-epoch")
+    samples = split_samples(config, store, seed=0)
+    fed = np.concatenate([x.numpy() for x, _ in samples.training_epoch(config, 0, "unit")])
+    distinct = {image.tobytes() for image in fed}
+    assert len(distinct) == len(fed) == 72
+    originals = {(image / np.float32(255)).tobytes() for image in store.samples}
+    assert not {image[..., 0].tobytes() for image in fed} & originals
+
+
 def test_labels_come_one_hot_and_follow_their_images(small_config, store):
     samples = split_samples(small_config, store, seed=0)
     positions = samples.of("val")

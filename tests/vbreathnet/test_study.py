@@ -13,7 +13,7 @@ from preprocessing.errors import InputError
 from replication import verdict
 from replication.run import RunFolder
 from vbreathnet import claims
-from vbreathnet.config import CLASSES, VBreathNetConfig
+from vbreathnet.config import CLASSES, PAPER_ROWS, VBreathNetConfig
 from vbreathnet.data import prepare
 from vbreathnet.train import experiment_name, learning_rate_of, list_experiments, run_study
 
@@ -87,8 +87,8 @@ def test_the_verdict_compares_nothing_with_phantoms(study):
     assert {v.verdict for v in verdicts} == {"not comparable"}
     assert all("phantoms" in v.reason or "image_size" in v.reason for v in verdicts)
     counts = [v for v in verdicts if v.reported.metric == "total_parameters"]
-    assert counts[0].ours == 399_075 and counts[0].reason == "image_size is 96, not 224"
-    assert any("thumbnail floor" in line and "border floor" in line for line in lines)
+    assert counts[0].ours == 399_075 and "image_size is 96, not 224" in counts[0].reason
+    assert any("thumbnail 0." in line and "majority 0.3" in line for line in lines)
     assert any(line.startswith("claim 'V-BreathNet does not overfit'") for line in lines)
     metrics = json.loads((run_folder(config) / "metrics.json").read_text())
     assert metrics["lungs"]["images"] == 9
@@ -154,13 +154,18 @@ def test_values_that_no_run_can_have_are_refused_by_their_flag(small_config, set
         dataclasses.replace(small_config, **settings)
 
 
-def claimed(row: str, gap: float, accuracy: float) -> verdict.Experiment:
+def claimed(
+    row: str, gap: float, accuracy: float, leaky=False, shuffled=False, rate=0.01
+) -> verdict.Experiment:
     def around(value):
         return {"value": value, "low": value - 0.01, "high": value + 0.01}
 
     result = {"gap": {"chosen_epoch": around(gap)}, "leaky": False, "not_comparable": [],
               "val": {"image": {"accuracy": around(accuracy)}}}  # fmt: skip
-    return verdict.Experiment(row, row, "", (result,), {"classes": CLASSES})
+    model = {name: model for model, name in PAPER_ROWS.items()}[row]
+    config = {"classes": CLASSES, "model": model, "shuffle_labels": shuffled,
+              "learning_rate": rate}  # fmt: skip
+    return verdict.Experiment(model, row, "", (result | {"leaky": leaky},), config)
 
 
 def test_claims_are_judged_by_intervals():
@@ -168,7 +173,7 @@ def test_claims_are_judged_by_intervals():
         [claimed("V-BreathNet", 0.05, 0.95), claimed("VGG16", 0.05, 0.90),
          claimed("DenseNet", 0.0, 0.945), claimed("MobileNet-V2", 0.025, 0.99)]
     )  # fmt: skip
-    verdicts = [line.split(": ")[1] for line in lines]
+    verdicts = [line.split("', ")[1].split(": ")[1] for line in lines]
     assert verdicts == [
         "does not hold here",  # V-BreathNet does not overfit
         "holds here",  # VGG16 overfits
@@ -178,6 +183,24 @@ def test_claims_are_judged_by_intervals():
         "inconclusive here",  # than DenseNet
         "does not hold here",  # than MobileNet-V2
     ]
+
+
+def test_claims_leave_shuffled_runs_out_and_keep_leaky_ones_apart():
+    lines = claims.judge_claims(
+        [claimed("V-BreathNet", 0.05, 0.95), claimed("V-BreathNet", 0, 0.99, leaky=True),
+         claimed("V-BreathNet", 0, 0.33, shuffled=True), claimed("VGG16", 0.05, 0.90)]
+    )  # fmt: skip
+    assert len(lines) == 4  # three of overfitting, one comparison
+    assert ", LEAKY v-breathnet: holds here" in lines[1]
+    assert lines[3].startswith("claim 'V-BreathNet is more accurate than VGG16', v-breathnet")
+
+
+def test_the_ideal_rate_is_judged_where_there_are_several():
+    runs = [claimed("VGG16", 0, 0.9, rate=0.01), claimed("VGG16", 0, 0.95, rate=0.001)]
+    assert (
+        "does not hold here: validation accuracy 0.001: 0.9500, 0.01: 0.9000"
+        in (claims.judge_claims(runs)[-1])
+    )
 
 
 def test_paper_data_is_refused_for_other_counts(small_config):
@@ -224,3 +247,37 @@ def test_a_run_folder_resumes_with_the_rate_of_its_epoch(small_config, monkeypat
     ]  # fmt: skip
     for one, other in zip(*histories, strict=True):
         assert one["val_loss"] == pytest.approx(other["val_loss"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_random_baselines_are_named_and_their_rates_compared(small_config):
+    config = dataclasses.replace(
+        small_config, model=("mobilenetv2",), weights="random", transfer_epochs=1,
+        transfer_learning_rate=(0.01, 0.001), smooth_samples=1,
+    )  # fmt: skip
+    verdicts = run_study(config, prepare(config, silent), silent)
+    # Only the rate of the paper stands in a row of Table 3.
+    assert {v.experiment for v in verdicts if v.reported.table == "3"} == {
+        "mobilenetv2-random_weights"
+    }
+    counts = {v.reported.metric: v for v in verdicts if v.reported.metric in verdict.COUNTS}
+    assert counts["trainable_parameters"].ours == 1_475_075  # Table 3, at any size
+    accuracy = next(v for v in verdicts if v.reported.metric == "accuracy")
+    assert "random weights, not those of ImageNet" in accuracy.reason
+    for name in ("gaps", "learning_rates"):
+        assert cv2.imread(str(config.out / "figures" / f"{name}.png")).std() > 5
+    runs = config.out / "runs" / "vbreathnet"
+    assert {p.name for p in runs.iterdir()} == {
+        "mobilenetv2-random_weights", "mobilenetv2-lr0.001-random_weights"
+    }  # fmt: skip
+    # Frozen: the base's weights are those it started with, which the seed alone decides.
+    models = [keras.models.load_model(p / "seed0" / "model.keras") for p in sorted(runs.iterdir())]
+    ends = []
+    for layers in zip(*(model.layers for model in models), strict=True):
+        same = all(
+            np.array_equal(*weights)
+            for weights in zip(*(layer.get_weights() for layer in layers), strict=True)
+        )
+        if layers[0].weights:
+            ends.append((layers[0].name.startswith("head_"), same))
+    assert all(same != head for head, same in ends)
