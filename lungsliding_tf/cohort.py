@@ -6,6 +6,7 @@ import numpy as np
 
 from lungsliding_tf import speckle
 from preprocessing.errors import InputError
+from replication.phantoms import chance, integer, log_uniform, quantile_table, uniform
 
 PRESENT, ABSENT = "present", "absent"
 CLIP_SECONDS = 2.0  # Paper: Kolárik 2023, section 3.1.1: 60 frames at 30 fps
@@ -34,22 +35,6 @@ class PhantomConfig:
             raise InputError(f"patients={self.patients}: expected 1 to {total}, the whole cohort")
 
 
-def _uniform(low: float, high: float):
-    return field(metadata={"quantile": lambda u: low + u * (high - low)})
-
-
-def _log_uniform(low: float, high: float):
-    return field(metadata={"quantile": lambda u: low * (high / low) ** u})
-
-
-def _integer(low: int, high: int):
-    return field(metadata={"quantile": lambda u: low + int(u * (high + 1 - low))})
-
-
-def _chance(share: float):
-    return field(metadata={"quantile": lambda u: bool(u < share)})
-
-
 @dataclass(frozen=True)
 class Patient:
     """All drawn parameters of one patient.
@@ -65,48 +50,48 @@ class Patient:
     twin: bool
     # Video. Paper: Kolárik 2023, section 3.1: these formats; how often each occurs is Ours.
     seconds: float = field(metadata={"quantile": None})  # from PhantomConfig, log-uniform
-    wide: bool = _chance(0.4)  # 854x480, else 640x480
-    fast: bool = _chance(0.4)  # 54 fps, else 30
-    avi: bool = _chance(0.5)  # AVI (MJPG), else MP4 (mp4v)
+    wide: bool = chance(0.4)  # 854x480, else 640x480
+    fast: bool = chance(0.4)  # 54 fps, else 30
+    avi: bool = chance(0.5)  # AVI (MJPG), else MP4 (mp4v)
     # Picture and beam, mm; dB.
-    depth_mm: float = _uniform(25, 50)
-    width_mm: float = _log_uniform(32, 48)
-    lateral_fwhm_mm: float = _log_uniform(0.55, 1.1)  # 2 to 4 wavelengths at 5-12 MHz
-    axial_fwhm_mm: float = _log_uniform(0.18, 0.32)  # 1 to 2 wavelengths
-    gain_db: float = _uniform(-7, 7)
-    range_db: float = _uniform(52, 72)
-    gamma: float = _log_uniform(0.8, 1.35)
-    gain_has_step: bool = _chance(0.35)
-    gain_step_db: float = _uniform(-3, 3)
-    flicker: float = _log_uniform(0.004, 0.05)  # share of speckle power new in every frame
+    depth_mm: float = uniform(25, 50)
+    width_mm: float = log_uniform(32, 48)
+    lateral_fwhm_mm: float = log_uniform(0.55, 1.1)  # 2 to 4 wavelengths at 5-12 MHz
+    axial_fwhm_mm: float = log_uniform(0.18, 0.32)  # 1 to 2 wavelengths
+    gain_db: float = uniform(-7, 7)
+    range_db: float = uniform(52, 72)
+    gamma: float = log_uniform(0.8, 1.35)
+    gain_has_step: bool = chance(0.35)
+    gain_step_db: float = uniform(-3, 3)
+    flicker: float = log_uniform(0.004, 0.05)  # share of speckle power new in every frame
     # Anatomy. Shares of the picture's height, mm, echo relative to the pleural line.
-    pleura_depth: float = _uniform(0.32, 0.52)
-    pleura_tilt: float = _uniform(-0.08, 0.08)
-    pleura_thickness_mm: float = _uniform(0.22, 0.38)
-    left_rib: bool = _chance(0.6)
-    right_rib: bool = _chance(0.65)
-    gap: float = _uniform(0.5, 0.62)  # between the ribs, share of the picture's width
-    gap_centre: float = _uniform(-0.04, 0.04)
-    rib_above_pleura_mm: float = _uniform(3.5, 6)
-    fascia_lines: int = _integer(5, 13)
-    a_lines: int = _integer(0, 3)
-    a_line_echo: float = _log_uniform(0.06, 0.25)
-    has_b_lines: bool = _chance(0.3)
-    haze_db: float = _uniform(-2, 5)
-    haze_decay_mm: float = _log_uniform(4, 12)
-    shading: float = _uniform(0.3, 0.5)  # SD of the log of the haze along x
+    pleura_depth: float = uniform(0.32, 0.52)
+    pleura_tilt: float = uniform(-0.08, 0.08)
+    pleura_thickness_mm: float = uniform(0.22, 0.38)
+    left_rib: bool = chance(0.6)
+    right_rib: bool = chance(0.65)
+    gap: float = uniform(0.5, 0.62)  # between the ribs, share of the picture's width
+    gap_centre: float = uniform(-0.04, 0.04)
+    rib_above_pleura_mm: float = uniform(3.5, 6)
+    fascia_lines: int = integer(5, 13)
+    a_lines: int = integer(0, 3)
+    a_line_echo: float = log_uniform(0.06, 0.25)
+    has_b_lines: bool = chance(0.3)
+    haze_db: float = uniform(-2, 5)
+    haze_decay_mm: float = log_uniform(4, 12)
+    shading: float = uniform(0.3, 0.5)  # SD of the log of the haze along x
     # Motion of everything: hand, heart, breath.
-    drift_mm: float = _log_uniform(0.1, 1.5)
-    restless: bool = _chance(0.35)
-    restless_mm: float = _log_uniform(1, 4)
-    restless_hz: float = _uniform(0.15, 0.6)
-    wobble_mm: float = _log_uniform(0.05, 0.3)
-    heart_per_min: float = _log_uniform(55, 115)
-    pulse_mm: float = _log_uniform(0.05, 0.35)
+    drift_mm: float = log_uniform(0.1, 1.5)
+    restless: bool = chance(0.35)
+    restless_mm: float = log_uniform(1, 4)
+    restless_hz: float = uniform(0.15, 0.6)
+    wobble_mm: float = log_uniform(0.05, 0.3)
+    heart_per_min: float = log_uniform(55, 115)
+    pulse_mm: float = log_uniform(0.05, 0.35)
     # The sliding, or the sliding that the counterfactual twin stands for.
-    breaths_per_min: float = _log_uniform(12, 28)
-    sliding_mm_s: float = _log_uniform(4, 13)  # peak speed
-    to_the_right: bool = _chance(0.5)
+    breaths_per_min: float = log_uniform(12, 28)
+    sliding_mm_s: float = log_uniform(4, 13)  # peak speed
+    to_the_right: bool = chance(0.5)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -161,7 +146,9 @@ def draw_cohort(config: PhantomConfig) -> list[Patient]:
     """
     total = config.present + config.absent
     tables = {
-        label: _quantile_table(np.random.default_rng([config.seed, 1, k]), count)
+        label: quantile_table(
+            np.random.default_rng([config.seed, 1, k]), len(_drawn_fields()), count
+        )
         for k, (label, count) in enumerate([(PRESENT, config.present), (ABSENT, config.absent)])
     }
     rows = {label: iter(table) for label, table in tables.items()}
@@ -176,13 +163,6 @@ def draw_cohort(config: PhantomConfig) -> list[Patient]:
 
 def _drawn_fields():
     return [f for f in fields(Patient) if "quantile" in f.metadata]
-
-
-def _quantile_table(rng: np.random.Generator, count: int) -> np.ndarray:
-    """(patients, parameters) uniform numbers, one from each of `count` strata a parameter."""
-    parameters = len(_drawn_fields())
-    strata = rng.permuted(np.tile(np.arange(count)[:, None], parameters), axis=0)
-    return (strata + rng.random((count, parameters))) / count
 
 
 def _draw_patient(config, number: int, label: str, quantiles: np.ndarray) -> Patient:

@@ -19,8 +19,6 @@ it stands for the decorrelation that probe rocking with the breath causes withou
 import csv
 import dataclasses
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,6 +39,7 @@ from lungsliding_tf.cohort import (
 )
 from preprocessing.errors import InputError
 from preprocessing.video import probe
+from replication.phantoms import new_folder
 
 __all__ = ["ABSENT", "PRESENT", "Patient", "PhantomConfig", "Truth", "draw_cohort", "marked_region"]
 __all__ += ["render", "write_dataset"]
@@ -241,12 +240,10 @@ def write_dataset(out: Path, config: PhantomConfig, progress: bool = True, n_job
         InputError: `out` holds something else than phantoms, or cannot be written.
     """
     out = Path(out)
-    recipe = json.loads(json.dumps({"generator": GENERATOR_VERSION, **asdict(config)}))
-    if _is_complete(out, recipe):
-        return out
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    outdated = out.with_name(f".{out.name}.outdated-{os.getpid()}")
-    try:
+    recipe = {"generator": f"lung ultrasound {GENERATOR_VERSION}", **asdict(config)}
+    with new_folder(out, RECIPE_FILE, recipe, "phantom videos") as partial:
+        if partial is None:
+            return out
         for folder in ("videos", "truth"):
             (partial / folder).mkdir(parents=True)
         cohort = draw_cohort(config)
@@ -257,27 +254,7 @@ def write_dataset(out: Path, config: PhantomConfig, progress: bool = True, n_job
         for _ in tqdm(jobs, "phantom videos", len(cohort), unit="video", disable=quiet):
             pass
         _write_labels(partial / "labels.csv", cohort)
-        (partial / RECIPE_FILE).write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
-        if out.exists():  # aside first: `out` is then whole or missing at any moment
-            out.rename(outdated)
-        partial.rename(out)
-    except OSError as error:
-        problem = f"{out}: cannot be written ({error.strerror}); check the folder and the disk"
-        raise InputError(problem) from error
-    finally:
-        for leftover in (partial, outdated):
-            shutil.rmtree(leftover, ignore_errors=True)
     return out
-
-
-def _is_complete(out: Path, recipe: dict) -> bool:
-    """Whether `out` holds just this cohort. Refuses to touch a folder that is not phantoms."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return False
-    try:
-        return json.loads((out / RECIPE_FILE).read_text(encoding="utf-8")) == recipe
-    except (OSError, ValueError):
-        raise InputError(f"{out}: exists and is no phantom data set; name a new folder") from None
 
 
 def _write_patient(folder: Path, patient: Patient) -> None:

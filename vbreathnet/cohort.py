@@ -5,10 +5,11 @@ patient, `Exposure` once a film. Every patient draws a lesion of each kind; only
 `lesions.lesion_map` looks at the class and uses one, or none.
 """
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
+from replication.phantoms import chance, choice, integer, log_uniform, quantile_table, uniform
 from vbreathnet.config import CLASSES
 
 COVID, NORMAL, PNEUMONIA = CLASSES
@@ -19,26 +20,6 @@ MARKER_OF_CLASS = {COVID: "PORTATIL", NORMAL: "L", PNEUMONIA: "R"}
 BAD_SHARE = 0.08  # Ours: of each class this share is blurred, and as many films are low in contrast
 
 
-def _uniform(low: float, high: float):
-    return field(metadata={"quantile": lambda u: low + u * (high - low)})
-
-
-def _log_uniform(low: float, high: float):
-    return field(metadata={"quantile": lambda u: low * (high / low) ** u})
-
-
-def _integer(low: int, high: int):
-    return field(metadata={"quantile": lambda u: low + int(u * (high + 1 - low))})
-
-
-def _chance(share: float):
-    return field(metadata={"quantile": lambda u: bool(u < share)})
-
-
-def _choice(options: tuple[str, ...]):
-    return field(metadata={"quantile": lambda u: options[int(u * len(options))]})
-
-
 @dataclass(frozen=True)
 class Anatomy:
     """One chest. Lengths are shares of the picture's width at scale 1; attenuations are in nepers.
@@ -46,32 +27,32 @@ class Anatomy:
     All ranges are Ours, chosen to span children to obese adults on real films.
     """
 
-    body_half_width: float = _uniform(0.43, 0.58)
-    fat: float = _uniform(0.7, 1.5)  # thickness of the chest wall, relative
-    arm_gap: float = _uniform(-0.06, 0.1)  # between trunk and arm; negative: they overlap
-    lung_half_width: float = _uniform(0.345, 0.415)  # midline to the inside of the ribs
-    apex: float = _uniform(-0.43, -0.37)  # height of the lungs' tops; downwards is positive
-    shoulder_slope: float = _uniform(0.07, 0.17)
-    left_dome_lower: float = _uniform(0.01, 0.045)  # Ours: the left diaphragm is lower
-    dome_curve: float = _uniform(0.07, 0.13)  # depth of the costophrenic angle
-    heart_radius: float = _uniform(0.135, 0.19)
-    heart_offset: float = _uniform(0.055, 0.10)
-    heart_tilt_deg: float = _uniform(25, 48)
-    atrium: float = _uniform(0.055, 0.085)
-    aortic_knob: float = _uniform(0.022, 0.04)
-    pedicle: float = _uniform(0.05, 0.072)  # half-width of the mediastinum above the heart
-    bone: float = _uniform(0.7, 1.3)  # contrast of spine, clavicles, shoulders
-    rib_contrast: float = _uniform(0.18, 0.34)
-    rib_spacing: float = _uniform(0.064, 0.078)
-    rib_drop: float = _uniform(0.15, 0.23)  # from the spine to the front end
-    vessel_contrast: float = _uniform(0.18, 0.36)
-    vessel_stems: int = _integer(6, 9)  # a lung
-    parenchyma: float = _log_uniform(0.012, 0.035)  # SD of the fine texture of the lungs
-    gastric_bubble: bool = _chance(0.5)
-    breasts: bool = _chance(0.5)
-    breast_level: float = _uniform(0.08, 0.2)
-    shadow_right: float = _uniform(0, 0.16)  # one smooth soft-tissue shadow a side
-    shadow_left: float = _uniform(0, 0.16)
+    body_half_width: float = uniform(0.43, 0.58)
+    fat: float = uniform(0.7, 1.5)  # thickness of the chest wall, relative
+    arm_gap: float = uniform(-0.06, 0.1)  # between trunk and arm; negative: they overlap
+    lung_half_width: float = uniform(0.345, 0.415)  # midline to the inside of the ribs
+    apex: float = uniform(-0.43, -0.37)  # height of the lungs' tops; downwards is positive
+    shoulder_slope: float = uniform(0.07, 0.17)
+    left_dome_lower: float = uniform(0.01, 0.045)  # Ours: the left diaphragm is lower
+    dome_curve: float = uniform(0.07, 0.13)  # depth of the costophrenic angle
+    heart_radius: float = uniform(0.135, 0.19)
+    heart_offset: float = uniform(0.055, 0.10)
+    heart_tilt_deg: float = uniform(25, 48)
+    atrium: float = uniform(0.055, 0.085)
+    aortic_knob: float = uniform(0.022, 0.04)
+    pedicle: float = uniform(0.05, 0.072)  # half-width of the mediastinum above the heart
+    bone: float = uniform(0.7, 1.3)  # contrast of spine, clavicles, shoulders
+    rib_contrast: float = uniform(0.18, 0.34)
+    rib_spacing: float = uniform(0.064, 0.078)
+    rib_drop: float = uniform(0.15, 0.23)  # from the spine to the front end
+    vessel_contrast: float = uniform(0.18, 0.36)
+    vessel_stems: int = integer(6, 9)  # a lung
+    parenchyma: float = log_uniform(0.012, 0.035)  # SD of the fine texture of the lungs
+    gastric_bubble: bool = chance(0.5)
+    breasts: bool = chance(0.5)
+    breast_level: float = uniform(0.08, 0.2)
+    shadow_right: float = uniform(0, 0.16)  # one smooth soft-tissue shadow a side
+    shadow_left: float = uniform(0, 0.16)
 
 
 @dataclass(frozen=True)
@@ -83,19 +64,19 @@ class Lesion:
     focal_*: one consolidation in one lung.
     """
 
-    covid_attenuation: float = _uniform(0.4, 0.7)
-    covid_height: float = _uniform(0.5, 0.85)  # 0 at the apex, 1 at the diaphragm
-    covid_spread: float = _uniform(0.14, 0.24)
-    covid_balance: float = _uniform(-0.35, 0.35)  # more in the left lung where positive
-    covid_extent: float = _uniform(0.06, 0.15)  # share of the lungs
-    focal_attenuation: float = _uniform(0.5, 0.8)
-    focal_radius: float = _uniform(0.05, 0.10)
-    focal_left_lung: bool = _chance(0.45)  # the patient's left: the picture's right
-    focal_height: float = _uniform(0.12, 0.9)
-    focal_lateral: float = _uniform(0.1, 0.9)  # 0 at the mediastinum, 1 at the ribs
-    focal_fissure: bool = _chance(0.6)  # one straight, sharp border
-    focal_fissure_below: bool = _chance(0.5)
-    focal_fissure_tilt_deg: float = _uniform(-25, 25)
+    covid_attenuation: float = uniform(0.4, 0.7)
+    covid_height: float = uniform(0.5, 0.85)  # 0 at the apex, 1 at the diaphragm
+    covid_spread: float = uniform(0.14, 0.24)
+    covid_balance: float = uniform(-0.35, 0.35)  # more in the left lung where positive
+    covid_extent: float = uniform(0.06, 0.15)  # share of the lungs
+    focal_attenuation: float = uniform(0.5, 0.8)
+    focal_radius: float = uniform(0.05, 0.10)
+    focal_left_lung: bool = chance(0.45)  # the patient's left: the picture's right
+    focal_height: float = uniform(0.12, 0.9)
+    focal_lateral: float = uniform(0.1, 0.9)  # 0 at the mediastinum, 1 at the ribs
+    focal_fissure: bool = chance(0.6)  # one straight, sharp border
+    focal_fissure_below: bool = chance(0.5)
+    focal_fissure_tilt_deg: float = uniform(-25, 25)
 
 
 @dataclass(frozen=True)
@@ -105,37 +86,37 @@ class Exposure:
     Lengths are shares of the picture's width.
     """
 
-    scale: float = _uniform(0.84, 1.12)
-    turn_deg: float = _uniform(-4.3, 4.3)  # SD 2.5
-    shift_x: float = _uniform(-0.05, 0.05)
-    shift_y: float = _uniform(-0.05, 0.05)
-    rotation: float = _uniform(-0.026, 0.026)  # SD 0.015: the mediastinum's shift
-    dome: float = _uniform(0.24, 0.36)  # height of the right diaphragm below the centre
-    gradient_x: float = _uniform(-0.25, 0.25)  # nepers over the picture: grid and heel effect
-    gradient_y: float = _uniform(-0.25, 0.25)
-    quanta: float = _log_uniform(900, 8000)  # a pixel, behind the lungs
-    sharpening: float = _uniform(0, 0.35)
-    window_low: float = _uniform(1, 6)  # percentiles
-    window_high: float = _uniform(93, 99.5)
-    gamma: float = _log_uniform(0.6, 1.35)
-    local_contrast: bool = _chance(0.25)
-    black: float = _uniform(0, 0.1)
-    white: float = _uniform(0.82, 1)
-    electrodes: bool = _chance(0.2)
-    collimated: bool = _chance(0.3)
-    margin_left: float = _uniform(0, 0.06)
-    margin_right: float = _uniform(0, 0.06)
-    margin_top: float = _uniform(0, 0.06)
-    margin_bottom: float = _uniform(0, 0.06)
-    has_marker: bool = _chance(0.75)
-    marker_word: str = _choice(MARKERS)
-    marker_on_left: bool = _chance(0.5)
-    marker_along: float = _uniform(0, 1)
-    marker_height: float = _uniform(0.03, 0.06)
-    marker_grey: float = _uniform(0.6, 1)
-    blur_px: float = _uniform(2.1, 3.2)  # SD at 224 px, where the film is blurred
-    grey_range: float = _uniform(0.10, 0.20)  # of the full range, where contrast is low
-    grey_level: float = _uniform(0.1, 0.9)  # where in the full range that lies
+    scale: float = uniform(0.84, 1.12)
+    turn_deg: float = uniform(-4.3, 4.3)  # SD 2.5
+    shift_x: float = uniform(-0.05, 0.05)
+    shift_y: float = uniform(-0.05, 0.05)
+    rotation: float = uniform(-0.026, 0.026)  # SD 0.015: the mediastinum's shift
+    dome: float = uniform(0.24, 0.36)  # height of the right diaphragm below the centre
+    gradient_x: float = uniform(-0.25, 0.25)  # nepers over the picture: grid and heel effect
+    gradient_y: float = uniform(-0.25, 0.25)
+    quanta: float = log_uniform(900, 8000)  # a pixel, behind the lungs
+    sharpening: float = uniform(0, 0.35)
+    window_low: float = uniform(1, 6)  # percentiles
+    window_high: float = uniform(93, 99.5)
+    gamma: float = log_uniform(0.6, 1.35)
+    local_contrast: bool = chance(0.25)
+    black: float = uniform(0, 0.1)
+    white: float = uniform(0.82, 1)
+    electrodes: bool = chance(0.2)
+    collimated: bool = chance(0.3)
+    margin_left: float = uniform(0, 0.06)
+    margin_right: float = uniform(0, 0.06)
+    margin_top: float = uniform(0, 0.06)
+    margin_bottom: float = uniform(0, 0.06)
+    has_marker: bool = chance(0.75)
+    marker_word: str = choice(MARKERS)
+    marker_on_left: bool = chance(0.5)
+    marker_along: float = uniform(0, 1)
+    marker_height: float = uniform(0.03, 0.06)
+    marker_grey: float = uniform(0.6, 1)
+    blur_px: float = uniform(2.1, 3.2)  # SD at 224 px, where the film is blurred
+    grey_range: float = uniform(0.10, 0.20)  # of the full range, where contrast is low
+    grey_level: float = uniform(0.1, 0.9)  # where in the full range that lies
 
 
 @dataclass(frozen=True)
@@ -210,8 +191,7 @@ def drawn_values(film: Film) -> dict:
 def _draw(kind, rng: np.random.Generator, count: int) -> list:
     """`count` instances of a parameter class, one from each of `count` strata a parameter."""
     quantiles = [f.metadata["quantile"] for f in fields(kind)]
-    strata = rng.permuted(np.tile(np.arange(count)[:, None], len(quantiles)), axis=0)
-    table = (strata + rng.random(strata.shape)) / count
+    table = quantile_table(rng, len(quantiles), count)
     return [kind(*(q(float(u)) for q, u in zip(quantiles, row, strict=True))) for row in table]
 
 

@@ -22,9 +22,6 @@ A folder of phantoms holds, as the database does, `<class>/images/<class>-<n>.pn
 """
 
 import csv
-import json
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +31,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from preprocessing.errors import InputError
+from replication.phantoms import new_folder
 from vbreathnet.anatomy import build_chest, make_frame
 from vbreathnet.cohort import Exposure, Film, draw_cohort, drawn_values
 from vbreathnet.config import CLASSES
@@ -230,15 +228,13 @@ def write_cohort(
         "films_per_patient": films_per_patient,
         "marker_follows_class": marker_follows_class,
     }
-    if _is_complete(out, recipe):
-        return out
-    cohort = draw_cohort(per_class, seed, films_per_patient, marker_follows_class)
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    outdated = out.with_name(f".{out.name}.outdated-{os.getpid()}")
-    try:
+    with new_folder(out, RECIPE_FILE, recipe, "phantom films") as partial:
+        if partial is None:
+            return out
         for label in CLASSES:
             for folder in (f"{label}/images", f"{label}/masks", f"{LESION_FOLDER}/{label}"):
                 (partial / folder).mkdir(parents=True)
+        cohort = draw_cohort(per_class, seed, films_per_patient, marker_follows_class)
         jobs = Parallel(n_jobs=workers, return_as="generator")(
             delayed(_write_film)(partial, film, size) for film in cohort
         )
@@ -246,16 +242,6 @@ def write_cohort(
         rows = list(tqdm(jobs, "phantom films", len(cohort), unit="film", disable=quiet))
         _write_table(partial / INDEX_FILE, rows)
         _write_table(partial / MANIFEST_FILE, [_manifest_row(row) for row in rows])
-        (partial / RECIPE_FILE).write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
-        if out.exists():  # aside first: `out` is then whole or missing at any moment
-            out.rename(outdated)
-        partial.rename(out)
-    except OSError as error:
-        problem = f"{out}: cannot be written ({error.strerror}); check the folder and the disk"
-        raise InputError(problem) from error
-    finally:
-        for leftover in (partial, outdated):
-            shutil.rmtree(leftover, ignore_errors=True)
     return out
 
 
@@ -271,20 +257,6 @@ def _check(per_class: int, seed: int, size: int, films_per_patient: int, workers
         raise InputError(f"seed={seed}: expected 0 or more")
     if not SIZES[0] <= size <= SIZES[1]:
         raise InputError(f"size={size}: expected {SIZES[0]} to {SIZES[1]} px")
-
-
-def _is_complete(out: Path, recipe: dict) -> bool:
-    """Whether `out` holds just this cohort. Refuses to touch a folder that is not phantom films."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return False
-    try:
-        found = json.loads((out / RECIPE_FILE).read_text(encoding="utf-8"))
-        ours = str(found["generator"]).startswith("chest radiographs")
-    except (OSError, ValueError, KeyError, TypeError):
-        ours = False
-    if not ours:
-        raise InputError(f"{out}: exists and holds no phantom films; name a new folder")
-    return found == recipe
 
 
 def _write_film(folder: Path, film: Film, size: int) -> dict:

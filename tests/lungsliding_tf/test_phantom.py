@@ -322,7 +322,7 @@ def test_interrupted_data_set_leaves_nothing(tmp_path, monkeypatch):
 
 def test_a_folder_of_something_else_is_not_touched(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(InputError, match="no phantom data set"):
+    with pytest.raises(InputError, match="holds no phantom videos"):
         write_dataset(tmp_path, SMALL, progress=False)
     assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "mine"
 

@@ -107,3 +107,79 @@ def test_table_is_aligned():
     table = verdict.format_table([{"a": 1, "long": "x"}, {"a": 222, "long": "yy"}]).splitlines()
     assert table[0].index("long") == table[2].index("x") == table[3].index("yy")
     assert np.unique([len(line) > 0 for line in table]).tolist() == [True]
+
+
+CLASSES = ("COVID", "Normal", "Viral Pneumonia")
+
+
+def write_class_run(study, name, seed=0, row="V-BreathNet", **settings):
+    """A run that is right about 9 of 10 images of each part."""
+    folder = study / name / f"seed{seed}"
+    folder.mkdir(parents=True)
+    config = {"classes": CLASSES, "paper_row": row, "paper_dataset": "", "seed": seed, **settings}
+    write_json(folder / "config.json", config)
+    rows = []
+    for i in range(120):
+        said = (i + (i % 10 == 0)) % 3
+        scores = {f"score_{c}": float(said == n) for n, c in enumerate(CLASSES)}
+        split = ("val", "test")[i // 60]
+        rows.append({"sample_id": i, "patient_id": i, "split": split, "label": i % 3, **scores})
+    write_csv(folder / "predictions.csv", rows)
+    counts = {"total_parameters": 792291, "trainable_parameters": 790307}
+    write_json(
+        folder / "metrics.json", {"leaky": False, "not_comparable": [], "parameters": counts}
+    )
+
+
+def test_every_printed_number_of_the_v_breathnet_paper_is_there():
+    reported = verdict.load_reported("vbreathnet")
+    # Table 3: 3 networks times parameters (2), accuracy and loss; Table 4: 3 classes times 3.
+    assert Counter(r.table for r in reported) == {"3": 12, "4": 9, "section 3.3": 1, "section 4": 5}
+    assert {r.row for r in reported} == {"V-BreathNet", "DenseNet", "MobileNet-V2", "VGG16"}
+    for r in reported:
+        assert (r.value > 1000) == (r.metric in verdict.COUNTS)
+
+
+def test_numbers_of_several_classes_find_their_part_and_class(tmp_path):
+    write_class_run(tmp_path, "v-breathnet")
+    judged = verdict.judge_runs("vbreathnet", verdict.load_runs(tmp_path))
+    found = {(v.reported.dataset, v.reported.metric, v.reported.positive_class): v for v in judged}
+    assert found["val", "accuracy", ""].ours == pytest.approx(0.9)
+    assert found["val", "total_parameters", ""].verdict == "agrees"
+    assert found["test", "recall", "COVID"].ours == pytest.approx(0.9)
+    cropped = found["test-wrong-cropped", "recall", "COVID"]
+    assert (
+        cropped.verdict == "not comparable"
+        and cropped.reason == "the runs have no test-wrong-cropped"
+    )
+    assert {row["ours"] for row in verdict.as_rows([cropped])} == {"-"}
+
+
+def test_a_setting_that_no_table_has_still_shows_its_number(tmp_path):
+    write_class_run(tmp_path, "vgg16-lr0.1", row="")
+    (judged,) = verdict.judge_runs("vbreathnet", verdict.load_runs(tmp_path))
+    assert judged.ours == pytest.approx(0.9) and judged.verdict == "not comparable"
+
+
+def test_runs_of_other_settings_are_no_seeds_of_one_another(tmp_path):
+    for seed, dropout in ((0, 0.1), (1, 0.2), (2, 0.1)):
+        write_class_run(tmp_path, "v-breathnet", seed, dropout=dropout)
+    found = {e.name: e.seeds for e in verdict.load_runs(tmp_path)}
+    assert found == {"v-breathnet (seed0, seed2)": 2, "v-breathnet (seed1)": 1}
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "decimals", "low", "high", "expected"),
+    [
+        ("precision", 1.00, 2, 0.990, 0.9951, "agrees"),  # 0.9951 prints as 1.00
+        ("precision", 1.00, 2, 0.980, 0.9949, "lower"),
+        ("accuracy", 0.9684, 4, 0.96846, 0.98, "higher"),
+        ("cross_entropy", 0.0964, 4, 0.055, 0.145, "inconclusive"),
+        ("cross_entropy", 0.0964, 4, 0.085, 0.105, "agrees"),
+    ],
+)
+def test_rounding_and_the_scale_of_a_loss_are_allowed_for(
+    metric, value, decimals, low, high, expected
+):
+    reported = verdict.Reported("p", "1", "r", "val", metric, value, decimals, None, "")
+    assert verdict.judge(reported, (low + high) / 2, low, high, 90, 1).verdict == expected
