@@ -48,7 +48,7 @@ class VBreathNetConfig:
     image_size: int = 224
     """Side of the images. Inferred: 193 to 256 give the printed parameter count."""
     min_sharpness: float = 10.0
-    """Images whose variance of the Laplacian (at image_size, 8 bit) is lower are blurred and
+    """Images whose variance of the Laplacian (at 224 px, 8 bit) is lower are blurred and
     removed (section 3.1). Ours: the threshold is not stated."""
     min_contrast: float = 25.0
     """Images whose gray levels have a lower SD are removed for very low contrast (section 3.1).

@@ -28,6 +28,7 @@ TABLE_1 = dict(zip(CLASSES, (3616, 10192, 1345), strict=True))  # Paper: Table 1
 IMAGES, MASKS, MANIFEST = "images", "masks", "manifest.csv"
 # Raise it when `prepare` comes to make other samples of the same files: stores are then rebuilt.
 RECIPE_VERSION = 1
+QUALITY_SIDE = 224  # sharpness and contrast are measured on images of this side
 RECIPE_PACKAGES = ("numpy", "opencv-python-headless", "SimpleITK")
 
 
@@ -191,12 +192,13 @@ def _read(one: Radiograph, side: int) -> Picture | str:
         gray = radiographs.read_radiograph(one.path)
     except InputError as error:
         return str(error)
-    image = radiographs.resize_radiograph(gray, side)
-    # Ours: measured at one size, since a threshold on the Laplacian means another thing at another.
+    judged = radiographs.resize_radiograph(gray, QUALITY_SIDE)
+    # Ours: one size for all, since a threshold on the Laplacian means another thing at another, and
+    # an image made small enough is never blurred.
     return Picture(
-        image,
-        sharpness.laplacian_variance(image),
-        sharpness.contrast(image),
+        radiographs.resize_radiograph(gray, side),
+        sharpness.laplacian_variance(judged),
+        sharpness.contrast(judged),
         duplicates.difference_hash(gray).tobytes().hex(),
         hashlib.sha256(repr(gray.shape).encode() + gray.tobytes()).hexdigest(),
     )
@@ -282,7 +284,7 @@ def _recipe(config: VBreathNetConfig, found: list[Radiograph]) -> dict:
         "study": "vbreathnet",
         "version": RECIPE_VERSION,
         "classes": list(config.classes),
-        "parameters": {"image_size": config.image_size},
+        "parameters": {"image_size": config.image_size, "quality_side": QUALITY_SIDE},
         "packages": {name: version(name) for name in RECIPE_PACKAGES},
         "sources": [
             {

@@ -18,7 +18,7 @@ class Size:
 # weights, which a class without network does not have: name them with --model.
 SIZES = {
     "smoke": Size(
-        {"per_class": 20, "size": 112},
+        {"per_class": 20, "size": 224},
         {
             "model": ("v-breathnet",),
             "image_size": 96,
@@ -32,14 +32,13 @@ SIZES = {
         },
     ),
     "classroom": Size(
-        {"per_class": 330, "size": 128},
+        {"per_class": 420, "size": 224},
         {
             "model": ("v-breathnet",),
             "image_size": 96,
             "per_class": 0,
             "augmentation": "none",
-            "epochs": 12,
-            "halve_every": 4,
+            "epochs": 14,
             "batch_size": 16,
             "learning_rate": 5e-4,
             "batch_norm_momentum": 0.9,
