@@ -8,7 +8,7 @@ another threshold needs no second reading.
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +28,7 @@ TABLE_1 = dict(zip(CLASSES, (3616, 10192, 1345), strict=True))  # Paper: Table 1
 IMAGES, MASKS, MANIFEST = "images", "masks", "manifest.csv"
 # Raise it when `prepare` comes to make other samples of the same files: stores are then rebuilt.
 RECIPE_VERSION = 1
+READ_TOGETHER = 16  # images decoded before they are written; an interruption loses no more
 QUALITY_SIDE = 224  # sharpness and contrast are measured on images of this side
 RECIPE_PACKAGES = ("numpy", "opencv-python-headless", "SimpleITK")
 
@@ -173,17 +174,22 @@ def _write_store(
     with StoreWriter(folder, recipe, shape) as writer:
         done = set(writer.done)
         waiting = [r for r in found if r.file not in done]
-        pictures = Parallel(n_jobs=-1, backend="threading", return_as="generator")(
-            delayed(_read)(one, config.image_size) for one in waiting
-        )
-        bar = tqdm(pictures, f"prepare {folder.name}", len(waiting), unit="image", disable=None)
-        for one, picture in zip(waiting, bar, strict=True):
+        bar = tqdm(waiting, f"prepare {folder.name}", unit="image", disable=None)
+        for one, picture in zip(bar, _read_all(waiting, config.image_size), strict=True):
             problem = picture if isinstance(picture, str) else ""
             problem = problem.removeprefix(f"{one.path}: ")  # the column `file` has it
             if not problem:
                 writer.add(picture.image, _index_row(config, one, picture))
             writer.finish_source({"file": one.file, "reason": problem})
         return writer.close()
+
+
+def _read_all(waiting: list[Radiograph], side: int) -> Iterator[Picture | str]:
+    """`_read` of each, on all cores, a few at a time so that readers never run far ahead."""
+    with Parallel(n_jobs=-1, backend="threading") as parallel:
+        for start in range(0, len(waiting), READ_TOGETHER):
+            together = waiting[start : start + READ_TOGETHER]
+            yield from parallel(delayed(_read)(one, side) for one in together)
 
 
 def _read(one: Radiograph, side: int) -> Picture | str:
