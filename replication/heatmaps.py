@@ -11,7 +11,7 @@ from tf_keras_vis.saliency import Saliency
 from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
 from tf_keras_vis.utils.scores import BinaryScore, CategoricalScore, Score
 
-from replication.litert import float32_copy
+from replication.run import float32_copy
 
 # Ours: the paper names SmoothGrad without parameters; these are in the range its inventors use
 # (noise of 10 to 20 % of the value range, 50 samples: Smilkov et al. 2017, arXiv 1706.03825).

@@ -16,6 +16,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from preprocessing.errors import InputError
+from replication.run import float32_copy
 
 WARM_UP_RUNS = 3  # the first runs lay out weights and memory
 
@@ -96,19 +97,6 @@ def time_litert(path: Path, image: np.ndarray, runs: int = 30, threads: int = 1)
         run(image)
         seconds.append(time.perf_counter() - started)
     return float(np.median(seconds[WARM_UP_RUNS:]))
-
-
-def float32_copy(model: keras.Model) -> keras.Model:
-    """The same network and weights, computing in float32 whatever precision it was trained in."""
-
-    def clone(layer: keras.Layer) -> keras.Layer:
-        if isinstance(layer, keras.Model):
-            return keras.models.clone_model(layer, clone_function=clone)
-        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
-
-    copy = keras.models.clone_model(model, clone_function=clone)
-    copy.set_weights(model.get_weights())
-    return copy
 
 
 def _move_scales_before_relu(model: keras.Model) -> None:

@@ -129,6 +129,10 @@ class RunFolder:
         """Write predictions.csv: sample_id, patient_id, split, label, one score per class."""
         write_csv(self.path / PREDICTIONS, rows)
 
+    def forget_metrics(self) -> None:
+        """Take back that the run is finished, before its other files are written anew."""
+        (self.path / METRICS).unlink(missing_ok=True)
+
     def write_metrics(self, metrics: dict) -> None:
         """Write metrics.json, which marks the run as finished."""
         write_json(self.path / METRICS, metrics)
@@ -276,6 +280,19 @@ def set_precision(name: str) -> str:
             policy = "mixed_bfloat16"
     keras.config.set_dtype_policy(policy)
     return policy
+
+
+def float32_copy(model: keras.Model) -> keras.Model:
+    """The same network and weights, computing in float32 whatever precision it was trained in."""
+
+    def clone(layer: keras.Layer) -> keras.Layer:
+        if isinstance(layer, keras.Model):
+            return keras.models.clone_model(layer, clone_function=clone)
+        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+
+    copy = keras.models.clone_model(model, clone_function=clone)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def cpu_flags() -> set[str]:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from replication.verdict import Experiment
+from vbreathnet.config import PAPER_TRANSFER_RATE
 
 HOLDS, FAILS, OPEN = "holds here", "does not hold here", "inconclusive here"
 OURS = "v-breathnet"
-IDEAL_RATE = 0.01  # Paper: section 3.2
 # Ours: training accuracy that exceeds validation accuracy by this much is overfitting; the paper
 # names no amount.
 OVERFITS_ABOVE = 0.02
@@ -63,7 +63,7 @@ def _ideal_rate(model: str, rates: list[Experiment]) -> str:
     }
     best = max(accuracy, key=accuracy.get)
     shown = ", ".join(f"{rate:g}: {value:.4f}" for rate, value in sorted(accuracy.items()))
-    verdict = HOLDS if best == IDEAL_RATE else FAILS
+    verdict = HOLDS if best == PAPER_TRANSFER_RATE else FAILS
     return (
         f"claim '0.01 is the ideal learning rate', {model}: {verdict}: validation accuracy {shown}"
     )

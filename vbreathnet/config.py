@@ -9,6 +9,8 @@ from preprocessing.errors import InputError
 # Ours: the order of the network's outputs: alphabetical, as Keras orders class folders.
 CLASSES = ("COVID", "Normal", "Viral Pneumonia")
 
+PAPER_TRANSFER_RATE = 0.01  # Paper: section 3.2: "ideal", found by trying several
+
 Model = Literal["v-breathnet", "densenet121", "mobilenetv2", "vgg16"]
 PAPER_ROWS = {
     "v-breathnet": "V-BreathNet",
@@ -110,7 +112,7 @@ class VBreathNetConfig:
     transfer_head: Literal["pool", "flatten", "dense"] = "pool"
     """Head of the baselines. Inferred: pool gives the printed counts at any size, the other two at
     --image-size 96 only."""
-    transfer_learning_rate: tuple[float, ...] = (0.01,)
+    transfer_learning_rate: tuple[float, ...] = (PAPER_TRANSFER_RATE,)
     """Of the baselines (section 3.2: 0.01, found by trying several: name several to compare).
     Ours: it stays constant, and their optimizer, RMSprop; the paper names none for them."""
 

@@ -45,6 +45,7 @@ def evaluate_run(
     say: Callable[[str], None],
 ) -> None:
     """Score all originals, write predictions, pictures and, last, the metrics."""
+    folder.forget_metrics()
     model = run.load_model(folder)
     predictions = score_samples(config, model, samples, scaling)
     cropped = crop.score_cropped_test(config, model, samples, predictions, scaling, say)

@@ -14,7 +14,7 @@ from replication.batches import to_network_input
 from replication.records import HISTORY, write_csv
 from replication.run import RunFolder, Training, read_history
 from vbreathnet import claims, crop, pictures
-from vbreathnet.config import PAPER_ROWS, VBreathNetConfig
+from vbreathnet.config import PAPER_ROWS, PAPER_TRANSFER_RATE, VBreathNetConfig
 from vbreathnet.data import read_lung_mask
 from vbreathnet.evaluate import evaluate_run, is_evaluated, summarise, why_not_comparable
 from vbreathnet.model import build_vbreathnet
@@ -26,7 +26,6 @@ from vbreathnet.weights import load_base_weights, normalise_random_base
 STUDY = "vbreathnet"
 # Ours: training images that set the statistics of random baselines; 16 take DenseNet121 3 GB.
 NORMALISED_ON = 16
-PAPER_TRANSFER_RATE = 0.01  # Paper: section 3.2
 # What of the configuration determines a run's result; paths and which models are run do not.
 SHARED_SETTINGS = (
     "classes", "image_size", "min_sharpness", "min_contrast", "max_contrast", "protocol",

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 
 import cv2
 import keras
@@ -110,6 +111,21 @@ def test_a_finished_study_is_not_done_again(study, monkeypatch):
     monkeypatch.setattr("vbreathnet.train.evaluate_run", None)
     again = run_study(config, prepare(config, silent), silent)
     assert [v.ours for v in again] == pytest.approx([v.ours for v in verdicts], nan_ok=True)
+
+
+def test_an_evaluation_anew_is_unfinished_until_its_end(study, tmp_path, monkeypatch):
+    config, _, _ = study
+    copy = dataclasses.replace(config, out=shutil.copytree(config.out, tmp_path / "out"))
+    again = dataclasses.replace(copy, smooth_samples=3)  # determines no training
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vbreathnet.train.run.fit", None)
+    monkeypatch.setattr("vbreathnet.evaluate.explain.explain_run", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(again, prepare(again, silent), silent)
+    assert not (run_folder(again) / "metrics.json").exists()
 
 
 def test_another_setting_in_the_same_folder_is_refused(study):
