@@ -47,7 +47,8 @@ def save_gaps(path: Path, histories: dict[str, Sequence[dict]]) -> None:
         name: [row["accuracy"] - row["val_accuracy"] for row in history]
         for name, history in histories.items()
     }
-    _save_lines(path, gaps, "training (with dropout, copies) less validation accuracy")
+    note = "training accuracy as training reports it: with dropout and augmentation"
+    _save_lines(path, gaps, "training less validation accuracy", note)
 
 
 def save_learning_rates(path: Path, histories: dict[str, Sequence[dict]]) -> None:
@@ -65,7 +66,7 @@ def save_learning_rates(path: Path, histories: dict[str, Sequence[dict]]) -> Non
     _save_lines(path, accuracies, "validation accuracy")
 
 
-def _save_lines(path: Path, lines: dict[str, list[float]], quantity: str) -> None:
+def _save_lines(path: Path, lines: dict[str, list[float]], quantity: str, title: str = "") -> None:
     figure = Figure(figsize=(7, 4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
@@ -75,6 +76,7 @@ def _save_lines(path: Path, lines: dict[str, list[float]], quantity: str) -> Non
         axis.axhline(0, color="gray", linewidth=0.8)
     axis.set_xlabel("epoch")
     axis.set_ylabel(quantity)
+    axis.set_title(title, fontsize=9)
     axis.legend(fontsize=8)
     figure.savefig(path)
 
