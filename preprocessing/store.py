@@ -27,21 +27,21 @@ SAMPLES, INDEX, SOURCES, RECIPE = "samples.npy", "index.csv", "sources.csv", "re
 _PROGRESS = "progress.json"
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, or of the names and contents of a folder's PNG frames, as hex."""
+def file_sha256(path: Path, pattern: str = "*.png") -> str:
+    """SHA-256 of a file, or of names and contents of a folder's files of a pattern, as hex."""
     if path.is_dir():
         digest = hashlib.sha256()
-        for frame in sorted(path.glob("*.png")):
-            digest.update(frame.name.encode() + bytes.fromhex(file_sha256(frame)))
+        for file in sorted(p for p in path.glob(pattern) if p.is_file()):
+            digest.update(file.name.encode() + bytes.fromhex(file_sha256(file)))
         return digest.hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def file_bytes(path: Path) -> int:
-    """Size of a file, or of a folder's PNG frames together."""
+def file_bytes(path: Path, pattern: str = "*.png") -> int:
+    """Size of a file, or of a folder's files of a pattern together."""
     if path.is_dir():
-        return sum(frame.stat().st_size for frame in path.glob("*.png"))
+        return sum(p.stat().st_size for p in path.glob(pattern) if p.is_file())
     return path.stat().st_size
 
 

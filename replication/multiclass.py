@@ -10,6 +10,8 @@ from scipy.stats import binomtest
 from preprocessing.errors import InputError
 from replication.metrics import RESAMPLES
 
+MOST_TEST_SETS = 9
+
 
 @dataclass(frozen=True)
 class ClassPredictions:
@@ -32,12 +34,13 @@ class ClassPredictions:
 
 
 def read_class_predictions(path: Path, split: str, classes: tuple[str, ...]) -> ClassPredictions:
-    """The rows of one split of a run's predictions.csv.
+    """The rows of one split of a run's predictions.csv; "test" is also test-1, test-2 and so on.
 
     Raises:
         InputError: the file is missing or lacks a column.
     """
-    rows = [row for row in _read_rows(path) if row["split"] == split]
+    whole = {split, *(f"{split}-{number}" for number in range(1, MOST_TEST_SETS + 1))}
+    rows = [row for row in _read_rows(path) if row["split"] in whole]
     try:
         scores = [[float(row[f"score_{name}"]) for name in classes] for row in rows]
         return ClassPredictions(
@@ -66,15 +69,24 @@ def _not_predictions(path: Path, error: Exception) -> InputError:
     return InputError(f"{path}: is not a predictions file ({error!r}); evaluate the run again")
 
 
-def evaluate_class_predictions(path: Path, classes: tuple[str, ...]) -> dict[str, dict]:
+def evaluate_class_predictions(
+    path: Path, classes: tuple[str, ...], level: str = "image"
+) -> dict[str, dict]:
     """All metrics of a run from its predictions.csv alone.
 
+    Args:
+        level: what a row of the file is, such as "image", "slice" or "patient".
+
     Returns:
-        {split: {"image": metrics}} for each split in the file; see `class_metrics_with_intervals`.
+        {split: {level: metrics}} for each split in the file, and for "test" where it has several
+        numbered test sets; see `class_metrics_with_intervals`.
     """
+    found = dict.fromkeys(row["split"] for row in _read_rows(path))
+    if any(split.startswith("test-") for split in found):
+        found["test"] = None
     return {
-        split: {"image": class_metrics_with_intervals(read_class_predictions(path, split, classes))}
-        for split in dict.fromkeys(row["split"] for row in _read_rows(path))
+        split: {level: class_metrics_with_intervals(read_class_predictions(path, split, classes))}
+        for split in found
     }
 
 
@@ -163,25 +175,35 @@ def _wilson(predictions: ClassPredictions, metric: str, value: float) -> tuple[f
 
 
 def accuracy_above(
-    predictions: ClassPredictions, floor_predicted: np.ndarray, seed: int = 0
+    predictions: ClassPredictions,
+    floor_predicted: np.ndarray,
+    seed: int = 0,
+    metric: str = "accuracy",
 ) -> dict[str, float]:
     """By how much the accuracy exceeds that of other answers to the same samples.
 
     Args:
         predictions: of the network.
         floor_predicted: class indices that a simpler classifier gives, in the same order.
+        metric: "accuracy" or "balanced_accuracy".
 
     Returns:
         {"floor", "difference", "low", "high"}; the interval is of the difference, over patients.
     """
-    right = (predictions.predicted == predictions.labels).astype(float)
-    floor = (np.asarray(floor_predicted) == predictions.labels).astype(float)
-    sums = _resampled_sums(
-        predictions, np.stack([right - floor, np.ones_like(right)], axis=1), seed
+    classes, size = predictions.classes, len(predictions.classes)
+
+    def values(predicted: np.ndarray) -> tuple[float, np.ndarray]:
+        """The metric of these answers, and in each resample."""
+        cells = np.eye(size * size)[predictions.labels * size + predicted]
+        resampled = _resampled_sums(predictions, cells, seed).reshape(-1, size, size)
+        whole = cells.sum(axis=0).reshape(size, size)
+        return tuple(class_metrics(counts, classes)[metric] for counts in (whole, resampled))
+
+    (ours, ours_drawn), (floor, floor_drawn) = (
+        values(predicted) for predicted in (predictions.predicted, np.asarray(floor_predicted))
     )
-    low, high = _known(*_percentiles(sums[:, 0] / sums[:, 1]))
-    difference = float(np.mean(right - floor))
-    return {"floor": float(floor.mean()), "difference": difference, "low": low, "high": high}
+    low, high = _known(*_percentiles(ours_drawn - floor_drawn))
+    return {"floor": float(floor), "difference": float(ours - floor), "low": low, "high": high}
 
 
 def accuracy_gap(one: ClassPredictions, other: ClassPredictions, seed: int = 0) -> dict[str, float]:
@@ -203,13 +225,15 @@ def accuracy_gap(one: ClassPredictions, other: ClassPredictions, seed: int = 0) 
 def _resampled_sums(predictions: ClassPredictions, values: np.ndarray, seed: int) -> np.ndarray:
     """Sums of each sample's `values` (n, m) over resampled patients: (RESAMPLES, m).
 
-    Patients are drawn with replacement within the class of their first sample, so that no
-    resample loses a class. NaN if a class has fewer than two.
+    Patients are drawn with replacement within their class, so that no resample loses one. NaN if a
+    class has fewer than two. Ours: the class of a patient with several is the last of them, so that
+    a scan with healthy and infected slices counts as infected.
     """
-    _, first, group = np.unique(predictions.patients, return_index=True, return_inverse=True)
-    of_group = np.zeros((len(first), values.shape[1]))
+    names, group = np.unique(predictions.patients, return_inverse=True)
+    of_group = np.zeros((len(names), values.shape[1]))
     np.add.at(of_group, group, values)
-    strata = predictions.labels[first]
+    strata = np.zeros(len(names), dtype=int)
+    np.maximum.at(strata, group, predictions.labels)
     rng = np.random.default_rng(seed)
     sums = np.zeros((RESAMPLES, values.shape[1]))
     for stratum in np.unique(strata):

@@ -17,7 +17,7 @@ FRAME_STEP = 6  # Paper: Kolárik 2023, section 4.5: the frames of Figure 5 are 
 # Turbo as far as red: its last eighth darkens, and the hottest place would look cooler.
 HEAT_COLOURS = ListedColormap(colormaps["turbo"](np.linspace(0, 0.875, 256)))
 HEAT_OPACITY = 0.65  # of the hottest pixel; opacity falls with heat, so that cold lung stays gray
-LUNG_OUTLINE = "white"
+LUNG_OUTLINE, LESION_OUTLINE = "white", "magenta"
 
 # Saliency is speckle, whose brightest pixels outshine the rest: drawn as it is, hardly one in a
 # hundred would be seen. For the eye alone it is blurred (SD as a share of the width) and
@@ -98,6 +98,56 @@ def save_layer_comparison(
     _save(figure, path)
 
 
+@dataclass(frozen=True)
+class HeatmapRow:
+    """One CT slice of `save_heatmap_rows`.
+
+    Attributes:
+        caption: such as "P001, slice 77: COVID-19".
+        image: (height, width) gray, 0..1 or 0..255.
+        lungs: (height, width), the lung mask, nonzero inside.
+        maps: network to (height, width), in any unit.
+        lesions: (height, width), nonzero inside, drawn as an outline; None if unknown.
+    """
+
+    caption: str
+    image: np.ndarray
+    lungs: np.ndarray
+    maps: Mapping[str, np.ndarray]
+    lesions: np.ndarray | None = None
+
+
+def save_heatmap_rows(path: Path, rows: Sequence[HeatmapRow], title: str) -> None:
+    """Save a row for each slice: the slice, its segmented lungs, and the map of each network.
+
+    Paper: CNR-IEMN, Figures 13 to 15. Ours: each map is stretched from its lowest to its highest
+    value, since those of unlike networks have unlike ranges; nothing is measured on it.
+
+    Args:
+        path: PNG to write.
+        rows: at least one, all with maps of the same networks.
+        title: shown above.
+    """
+    networks = list(rows[0].maps)
+    columns = 2 + len(networks)
+    figure = _figure(width=2.2 * columns, height=2.45 * len(rows) + 0.7)
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for axes, row in zip(grid, rows, strict=True):
+        _draw_image(axes[0], row.image)
+        _draw_image(axes[1], np.where(row.lungs != 0, row.image, 0).astype(row.image.dtype))
+        for axis, network in zip(axes[2:], networks, strict=True):
+            _draw_overlay(axis, row.image, _stretched(row.maps[network]))
+        if row.lesions is not None:
+            for axis in (axes[0], *axes[2:]):
+                axis.contour(row.lesions != 0, [0.5], colors=LESION_OUTLINE, linewidths=0.9)
+        axes[0].text(0, -0.02, row.caption, transform=axes[0].transAxes, fontsize=9,
+                     va="top", parse_math=False, in_layout=False)  # fmt: skip
+    for axis, name in zip(grid[0], ("input", "lungs", *networks), strict=True):
+        axis.set_title(name, fontsize=9, parse_math=False)
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    _save(figure, path)
+
+
 def save_contact_sheet(
     path: Path,
     clip: np.ndarray,
@@ -149,6 +199,12 @@ def _for_the_eye(saliency: np.ndarray) -> np.ndarray:
     blurred = cv2.GaussianBlur(saliency, (0, 0), max(SALIENCY_BLUR * saliency.shape[1], 0.5))
     low, high = np.quantile(blurred, SALIENCY_QUANTILES)
     return np.clip((blurred - low) / (high - low), 0, 1) if high > low else blurred
+
+
+def _stretched(heat: np.ndarray) -> np.ndarray:
+    """From 0 to 1; a map without contrast is all 0."""
+    low, high = float(heat.min()), float(heat.max())
+    return (heat - low) / (high - low) if high > low else np.zeros_like(heat)
 
 
 def _draw_overlay(axis: Axes, image: np.ndarray, heat: np.ndarray) -> None:

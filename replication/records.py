@@ -31,6 +31,21 @@ def write_json(path: Path, content: dict) -> None:
     write_text(path, json.dumps(content, indent=1))
 
 
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header.
+
+    Raises:
+        InputError: missing, or not UTF-8 text.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}); delete its folder and run again"
+        ) from error
+
+
 def write_csv(path: Path, rows: list[dict], columns: Sequence[str] | None = None) -> None:
     """Write rows with one header, whole or not at all.
 

@@ -43,6 +43,7 @@ RECORDED_PACKAGES = (
     "scipy",
     "opencv-python-headless",
     "scikit-learn",
+    "SimpleITK",
 )
 
 
@@ -58,11 +59,15 @@ class Training:
         val_data: what the checkpoint is chosen on.
         epochs: how many.
         seed: of weights and everything else random.
-        loss: by its Keras name.
+        loss: by its Keras name, or as a Keras loss; a dict of them for several outputs.
+        loss_weights: of several losses, by output.
         learning_rate: epoch number to the rate of that epoch; None leaves the optimizer's own.
         chosen_by: the figure on `val_data` that chooses the checkpoint: the lowest val_loss or the
-            highest val_accuracy; the first of equals.
+            highest val_accuracy, the first of equals; or the last epoch.
         fuse_batch_norm: train with `replication.fused`; the saved model is as built.
+        graph: runs of one process that name the same here, with models, losses and optimizers that
+            are the same but for weights and state, share the compiled model of the last of them:
+            a ResNet-50 is traced for 10 to 20 s. "": compile anew.
     """
 
     build: Callable[[], keras.Model]
@@ -71,10 +76,16 @@ class Training:
     val_data: tf.data.Dataset
     epochs: int
     seed: int
-    loss: str = "binary_crossentropy"
+    loss: str | keras.Loss | dict[str, keras.Loss] = "binary_crossentropy"
+    loss_weights: dict[str, float] | None = None
     learning_rate: Callable[[int], float] | None = None
-    chosen_by: Literal["val_loss", "val_accuracy"] = "val_loss"
+    chosen_by: Literal["val_loss", "val_accuracy", "last"] = "val_loss"
     fuse_batch_norm: bool = False
+    graph: str = ""
+
+
+# The last compiled model that may be used again, under its `Training.graph`.
+_compiled: dict[str, keras.Model] = {}
 
 
 class RunFolder:
@@ -162,10 +173,7 @@ def fit(
     model = training.build()
     if training.fuse_batch_norm:
         model = with_fused_batch_norm(model)
-    # jit_compile stays off on CPU, where XLA's 3D convolutions are 5 to 7 times slower.
-    model.compile(
-        optimizer=training.optimizer(), loss=training.loss, metrics=["accuracy"], jit_compile=False
-    )
+    model = _compile(model, training)
     history = run.history()
     if history:
         model.optimizer.build(model.trainable_variables)
@@ -195,11 +203,8 @@ def fit(
         _save_state(model, _state_path(run, epoch))
         history.append(row)
         write_csv(run.path / HISTORY, history)
-        say(
-            f"epoch {epoch + 1} of {training.epochs}: loss {row['loss']:.3f}, "
-            f"val_loss {row['val_loss']:.3f}, val_accuracy {row['val_accuracy']:.3f}, "
-            f"{row['seconds']:.0f} s"
-        )
+        figures = [f"{k} {v:.3f}" for k, v in row.items() if k == "loss" or k.startswith("val_")]
+        say(f"epoch {epoch + 1} of {training.epochs}: {', '.join(figures)}, {row['seconds']:.0f} s")
         kept = {_state_path(run, epoch), _state_path(run, best_epoch(history, training.chosen_by))}
         for state in run.path.glob("state-*.weights.h5"):
             if state not in kept:
@@ -208,6 +213,31 @@ def fit(
     save_model(model, run.path / MODEL)
     for state in run.path.glob("state-*.weights.h5"):
         state.unlink()
+
+
+def _compile(model: keras.Model, training: Training) -> keras.Model:
+    """The model ready to train: itself, or its twin of an earlier run with its weights."""
+    optimizer = training.optimizer()
+    twin = _compiled.get(training.graph)
+    if training.graph and twin is not None:
+        twin.set_weights(model.get_weights())
+        for variable in twin.optimizer.variables:
+            variable.assign(np.zeros(variable.shape, variable.dtype))
+        twin.optimizer.learning_rate = float(optimizer.learning_rate)
+        return twin
+    several = isinstance(training.loss, dict)
+    # jit_compile stays off on CPU, where XLA's 3D convolutions are 5 to 7 times slower.
+    model.compile(
+        optimizer=optimizer,
+        loss=training.loss,
+        loss_weights=training.loss_weights,
+        metrics={name: ["accuracy"] for name in training.loss} if several else ["accuracy"],
+        jit_compile=False,
+    )
+    _compiled.clear()  # one at a time: a large network and its optimizer's state take 1 GB
+    if training.graph:
+        _compiled[training.graph] = model
+    return model
 
 
 def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
@@ -238,9 +268,11 @@ class _ProgressBar(keras.callbacks.Callback):
 
 
 def best_epoch(history: Sequence[dict[str, float]], chosen_by: str = "val_loss") -> int:
-    """The number of the first epoch with the lowest val_loss or the highest val_accuracy."""
+    """The number of the first epoch with the lowest val_loss or highest val_accuracy; or the last."""
     # Paper: Kolárik 2023, section 3.2: the model with the smallest error function is evaluated.
     # Paper: V-BreathNet, section 4: the highest validation accuracy is reported.
+    if chosen_by == "last":
+        return len(history) - 1
     values = np.array([row[chosen_by] for row in history])
     return int(values.argmin() if chosen_by == "val_loss" else values.argmax())
 

@@ -23,6 +23,9 @@ INCONCLUSIVE, NOT_COMPARABLE = "inconclusive", "not comparable"
 CONCLUSIVE_HALF_WIDTH, CONCLUSIVE_SHARE_OF_LOSS = 0.05, 0.2
 LOSSES = ("cross_entropy",)
 
+# A printed number of right answers out of n, such as 9/10: recall of a class, or accuracy.
+CORRECT = "correct"
+
 # Printed numbers that follow from the network alone.
 COUNTS = ("total_parameters", "trainable_parameters")
 
@@ -40,6 +43,11 @@ class Reported:
     decimals: int
     n: int | None
     positive_class: str
+
+    @property
+    def rate(self) -> float:
+        """The number as a share where it is a count of right answers, else as it is."""
+        return self.value / self.n if self.metric == CORRECT else self.value
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,8 @@ def judge(
         seeds: how many runs it is the mean of.
         not_comparable: reasons that forbid a comparison, most important first.
     """
-    half_digit = 0.5 * 10.0**-reported.decimals  # the printed value may have been rounded by this
+    # The printed value may have been rounded by this; a count of right answers was not.
+    half_digit = 0.0 if reported.metric == CORRECT else 0.5 * 10.0**-reported.decimals
     width = CONCLUSIVE_HALF_WIDTH
     if reported.metric in LOSSES:
         width = CONCLUSIVE_SHARE_OF_LOSS * reported.value
@@ -96,9 +105,9 @@ def judge(
         verdict, reason = NOT_COMPARABLE, "; ".join(not_comparable)
     elif not low <= high:  # NaN bounds compare false
         verdict, reason = INCONCLUSIVE, "too few patients for an interval"
-    elif high < reported.value - half_digit:
+    elif high < reported.rate - half_digit:
         verdict, reason = LOWER, "our interval lies below the printed value"
-    elif low > reported.value + half_digit:
+    elif low > reported.rate + half_digit:
         verdict, reason = HIGHER, "our interval lies above the printed value"
     elif (high - low) / 2 > width:
         ours_width = f"+-{(high - low) / 2:.2f}"
@@ -131,15 +140,24 @@ class Experiment:
         return tuple(self.config.get("classes", ()))
 
     def speaks_to(self, reported: Reported) -> bool:
-        """Whether a printed number is of this network, and of this data set where rows have one."""
-        return reported.row == self.row and (bool(self.classes) or reported.dataset == self.dataset)
+        """Whether a printed number is of this network, and of this data set where rows have one.
+
+        A run whose config.json names `paper_tables` speaks to those alone.
+        """
+        tables = self.config.get("paper_tables", (reported.table,))
+        of_row = reported.row == self.row and reported.table in tables
+        return of_row and (bool(self.classes) or reported.dataset == self.dataset)
 
     def place_of(self, reported: Reported) -> tuple[str, str, str]:
         """The keys in metrics.json of our counterpart to a printed number: part, level, metric."""
         if not self.classes:
             return "test", "clip", reported.metric
         of_class = f"_{reported.positive_class}" if reported.positive_class else ""
-        return reported.dataset or "val", "image", reported.metric + of_class
+        metric = reported.metric
+        if metric == CORRECT:
+            metric = "recall" if of_class else "accuracy"
+        level = self.config.get("level", "image")
+        return reported.dataset or "val", level, metric + of_class
 
     @property
     def seeds(self) -> int:
@@ -202,7 +220,8 @@ def _of_equal_settings(runs: list[Path]) -> list[list[Path]]:
 def _recompute(predictions: Path, config: dict) -> dict[str, dict]:
     """A run's metrics from its predictions: of several classes, or of one against the other."""
     if "classes" in config:
-        return evaluate_class_predictions(predictions, tuple(config["classes"]))
+        level = config.get("level", "image")
+        return evaluate_class_predictions(predictions, tuple(config["classes"]), level)
     return evaluate_predictions(predictions, config["positive"], config.get("vote", "mean"))
 
 
@@ -282,6 +301,8 @@ def _ours(verdict: Verdict, value: float) -> str:
 
 
 def _printed(reported: Reported) -> str:
+    if reported.metric == CORRECT:
+        return f"{reported.value:.0f}/{reported.n}"
     return f"{reported.value:.{reported.decimals}f}"
 
 

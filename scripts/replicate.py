@@ -12,14 +12,17 @@ from typing import Annotated, Literal
 
 from environment import enter
 
+Network = Literal["resnext50_32x4d", "densenet161", "inception_v3", "wide_resnet50_2"]
+Scenario = Literal["gray", "segmented", "augmented", "multitask"]
+
 
 @dataclass(frozen=True)
 class Arguments:
     """What to replicate."""
 
     data: Path | None = None
-    """Folder with the paper's kind of data (labels.csv and videos; class folders of radiographs);
-    phantoms are made if it is not given."""
+    """Folder with the paper's kind of data (labels.csv and videos; class folders of radiographs;
+    class folders of CT scans); phantoms are made if it is not given."""
     out: Path = Path("replication-output")
     """Folder for everything that is made. Running again with the same one carries on."""
     size: Literal["smoke", "classroom", "paper"] = "classroom"
@@ -33,8 +36,15 @@ class Arguments:
     size has if it is not given."""
     model: tuple[Literal["v-breathnet", "densenet121", "mobilenetv2", "vgg16"], ...] | None = None
     """Networks of the V-BreathNet study; what its size has if it is not given."""
+    network: tuple[Network, ...] | None = None
+    """Networks of the CNR-IEMN study; what its size has if it is not given."""
+    scenario: tuple[Scenario, ...] | None = None
+    """Its scenarios (scripts/train_cnr_iemn.py --help); likewise."""
+    test: tuple[Path, ...] = ()
+    """Folders of further CT scans that test its patient stage, laid out as --data."""
     weights: str | None = None
-    """Initial weights of its baselines (scripts/train_vbreathnet.py --help)."""
+    """Initial weights of V-BreathNet's baselines and of CNR-IEMN's networks
+    (scripts/train_vbreathnet.py --help, scripts/train_cnr_iemn.py --help)."""
     precision: Literal["float32", "auto"] = "float32"
     """auto: mixed precision where the hardware multiplies it."""
 
@@ -46,7 +56,7 @@ def main() -> None:
     from preprocessing.errors import InputError
 
     paper = Annotated[
-        Literal["all", "kolarik2023", "vbreathnet"],
+        Literal["all", "kolarik2023", "vbreathnet", "cnr_iemn"],
         tyro.conf.Positional,
         tyro.conf.arg(name="paper"),
     ]
@@ -62,6 +72,8 @@ def main() -> None:
         replicate_kolarik2023(arguments)
     if chosen in ("all", "vbreathnet"):
         replicate_vbreathnet(arguments)
+    if chosen in ("all", "cnr_iemn"):
+        replicate_cnr_iemn(arguments)
 
 
 def replicate_kolarik2023(arguments: Arguments) -> None:
@@ -117,6 +129,39 @@ def replicate_vbreathnet(arguments: Arguments) -> None:
     print(format_verdicts(run_study(config, store, print)))
     print(f"pictures: {out / 'figures'} and the figures folders below {out / 'runs'}")
     print(f"vbreathnet, size {arguments.size}: {time.perf_counter() - started:.0f} s")
+
+
+def replicate_cnr_iemn(arguments: Arguments) -> None:
+    """Phantoms or given CT scans to verdict tables, confusion matrices and heat maps."""
+    from cnr_iemn.config import CnrIemnConfig
+    from cnr_iemn.data import prepare_all
+    from cnr_iemn.phantom import write_cohort
+    from cnr_iemn.segmentation import report_segmentation
+    from cnr_iemn.sizes import SIZES
+
+    started = time.perf_counter()
+    size = SIZES[arguments.size]
+    out = arguments.out / arguments.size
+    data, test = arguments.data, arguments.test
+    if data is None:
+        data = write_cohort(out / "phantoms-cnr_iemn", **size.phantoms)
+        test = test or tuple(
+            write_cohort(out / f"phantoms-cnr_iemn-test-{number}", seed=number, **cohort)
+            for number, cohort in enumerate(size.tests, start=1)
+        )
+    settings = size.settings | given(arguments, "network", "scenario", "weights")
+    config = CnrIemnConfig(data=data, out=out, test=test, **settings)
+    stores = prepare_all(config, print)
+    report_segmentation(config, stores[0], print)
+    from replication.cli import quiet_start
+
+    with quiet_start():
+        from cnr_iemn.train import run_study
+    from replication.verdict import format_verdicts
+
+    print(format_verdicts(run_study(config, stores, print)))
+    print(f"pictures: {out / 'figures'} and the figures folders below {out / 'runs'}")
+    print(f"cnr_iemn, size {arguments.size}: {time.perf_counter() - started:.0f} s")
 
 
 def given(arguments: Arguments, *optional: str) -> dict:

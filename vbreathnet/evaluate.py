@@ -10,11 +10,11 @@ import numpy as np
 from preprocessing import splits
 from preprocessing.errors import InputError
 from preprocessing.store import Store
-from replication import multiclass, run, verdict
+from replication import figures, multiclass, run, verdict
 from replication.multiclass import ClassPredictions
 from replication.records import METRICS, PREDICTIONS, read_json
 from replication.run import RunFolder
-from vbreathnet import crop, explain, floors, lowpower, pictures
+from vbreathnet import crop, explain, floors, lowpower
 from vbreathnet.config import CLASSES, VBreathNetConfig
 from vbreathnet.data import TABLE_1
 from vbreathnet.split import Samples
@@ -70,11 +70,12 @@ def evaluate_run(
         "images_cropped": sum(row["cropped"] for row in cropped),
         "lungs": explain.explain_run(config, folder, model, samples, predictions, scaling),
     }
-    pictures.save_curves(folder.figures() / "curves.png", history, best, folder.path.parent.name)
+    # Paper: Figures 1 and 2.
+    figures.save_curves(folder.figures() / "curves.png", history, best, folder.path.parent.name)
     for part in (name for name in result if name.startswith(("val", "test"))):
         confusion = np.array(result[part]["image"]["confusion"])
         title = f"{folder.path.parent.name}: {part}"
-        pictures.save_confusion(
+        figures.save_confusion(
             folder.figures() / f"confusion-{part}.png", confusion, config.classes, title
         )
     if config.export and model.name == "vbreathnet":

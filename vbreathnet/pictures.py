@@ -1,36 +1,10 @@
-"""The study's figures: curves (Figures 1 and 2), the gap of each network, confusion matrices."""
+"""The study's own figures: the gap of each network, the learning rates of the baselines."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from sklearn.metrics import ConfusionMatrixDisplay
-
-
-def save_curves(path: Path, history: Sequence[dict], best: int, title: str) -> None:
-    """Accuracy and loss of training and validation over the epochs, as in Figures 1 and 2.
-
-    Args:
-        path: PNG to write.
-        history: rows with epoch, accuracy, val_accuracy, loss and val_loss.
-        best: the epoch whose weights were kept.
-        title: shown above.
-    """
-    figure = Figure(figsize=(10, 3.8), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    epochs = [row["epoch"] + 1 for row in history]
-    for axis, name in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
-        axis.plot(epochs, [row[name] for row in history], marker=".", label=f"training {name}")
-        validation = [row[f"val_{name}"] for row in history]
-        axis.plot(epochs, validation, marker=".", label=f"validation {name}")
-        axis.axvline(best + 1, color="gray", linestyle=":", label=f"kept: epoch {best + 1}")
-        axis.set_xlabel("epoch")
-        axis.set_ylabel(name)
-        axis.legend(fontsize=8)
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path)
 
 
 def save_gaps(path: Path, histories: dict[str, Sequence[dict]]) -> None:
@@ -78,16 +52,4 @@ def _save_lines(path: Path, lines: dict[str, list[float]], quantity: str, title:
     axis.set_ylabel(quantity)
     axis.set_title(title, fontsize=9)
     axis.legend(fontsize=8)
-    figure.savefig(path)
-
-
-def save_confusion(path: Path, confusion: np.ndarray, classes: Sequence[str], title: str) -> None:
-    """A confusion matrix with its counts; rows are the true class."""
-    figure = Figure(figsize=(4.8, 4.2), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    axis = figure.subplots()
-    ConfusionMatrixDisplay(confusion, display_labels=classes).plot(
-        ax=axis, colorbar=False, cmap="Blues"
-    )
-    axis.set_title(title, fontsize=10)
     figure.savefig(path)

@@ -73,6 +73,32 @@ def test_layers_stand_side_by_side(tmp_path):
     assert two.shape[1] / one.shape[1] == pytest.approx(3 / 2, rel=0.02)
 
 
+def test_heatmap_rows_have_a_column_for_each_network(tmp_path):
+    image, lungs = chest_like()
+    cold, warm = np.zeros_like(image), hot_spot(40, 30)
+    pictures = []
+    for number, (maps, count, lesions) in enumerate((
+        ({"DenseNet-161": cold}, 1, None),
+        ({"DenseNet-161": 3 * warm - 1}, 1, None),  # stretched: any range will do
+        ({"DenseNet-161": warm, "ResNeXt-50": warm}, 3, None),
+        ({"DenseNet-161": cold}, 1, lungs),
+    )):  # fmt: skip
+        path = tmp_path / f"{number}.png"
+        row = overlays.HeatmapRow("P001 $x$", image, lungs, maps, lesions)
+        overlays.save_heatmap_rows(path, [row] * count, "RISE")
+        pictures.append(matplotlib.image.imread(path))
+    plain, heated, several, outlined = map(coloured_share, pictures)
+    assert plain == 0 < heated < several
+    assert outlined > 0
+    assert pictures[2].shape[1] / pictures[0].shape[1] == pytest.approx(4 / 3, rel=0.02)
+    assert pictures[2].shape[0] > 2 * pictures[0].shape[0]
+    with pytest.raises(KeyError, match="ResNeXt-50"):  # each row has the same networks
+        rows = [
+            overlays.HeatmapRow("", image, lungs, {n: warm}) for n in ("ResNeXt-50", "DenseNet-161")
+        ]
+        overlays.save_heatmap_rows(tmp_path / "no.png", rows, "RISE")
+
+
 def test_a_map_of_another_size_is_refused(tmp_path):
     image, _ = chest_like()
     with pytest.raises(ValueError, match="heat map"):

@@ -1,0 +1,1 @@
+"""Chest CT: phantoms and the CNR-IEMN study."""

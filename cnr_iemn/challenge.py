@@ -1,0 +1,71 @@
+"""Our place beside the teams of the challenge: Figure 11 and Tables 6 to 8."""
+
+from collections.abc import Sequence
+
+from cnr_iemn.config import CLASSES
+from cnr_iemn.runs import STUDY
+from replication.verdict import CORRECT, Experiment, Reported, format_table, load_reported
+
+TABLES = {"6": "first test set", "7": "second test set", "8": "third test set",
+          "figure 11": "all test sets"}  # fmt: skip
+OURS = "ours"
+
+
+def format_challenge(experiment: Experiment, paper_data: bool) -> str:
+    """The paper's tables of test results with a line of ours, as text.
+
+    Args:
+        experiment: a patient stage that was asked about test sets.
+        paper_data: whether those were the challenge's own; only then is there a place.
+    """
+    parts = []
+    for table, name in TABLES.items():
+        reported = [r for r in load_reported(STUDY) if r.table == table]
+        part = reported[0].dataset
+        if not experiment.has(part):
+            continue
+        rows = [_row(team, reported) for team in dict.fromkeys(r.row for r in reported)]
+        rows.append({"team": OURS} | {c: _our_share(experiment, part, c) for c in (*CLASSES, "")})
+        title = f"{table.capitalize() if table[0] == 'f' else f'Table {table}'}: {name}"
+        if table == "figure 11":
+            title += _place(experiment, reported, paper_data)
+        rows = [{"total" if k == "" else k: v for k, v in row.items()} for row in rows]
+        parts.append(f"{title}\n{format_table(rows)}")
+    return "\n\n".join(parts)
+
+
+def place_of(accuracy: float, reported: Sequence[Reported]) -> tuple[int, int]:
+    """Place and number of teams of an accuracy among those of Figure 11 without the paper's own.
+
+    Equal accuracies share the better place.
+    """
+    others = [r.value for r in reported
+              if r.metric == "accuracy" and r.row != "CNR-IEMN"]  # fmt: skip
+    # Printed values have four digits; so does ours, or 0.81111 would beat 73 of 90.
+    return 1 + sum(value > round(accuracy, 4) for value in others), len(others) + 1
+
+
+def _place(experiment: Experiment, reported: Sequence[Reported], paper_data: bool) -> str:
+    if not paper_data:
+        return " (no place: other scans than the challenge's)"
+    place, teams = place_of(experiment.mean("test", "patient", "accuracy", "value"), reported)
+    return f" (place {place} of {teams})"
+
+
+def _row(team: str, reported: Sequence[Reported]) -> dict[str, str]:
+    """A team's line of a table."""
+    row = {"team": team} | {name: "" for name in (*CLASSES, "")}
+    for r in reported:
+        if r.row == team:
+            text = f"{r.value:.0f}/{r.n}" if r.metric == CORRECT else f"{r.value:.4f}"
+            row[r.positive_class] = text
+    return row
+
+
+def _our_share(experiment: Experiment, part: str, name: str) -> str:
+    """Our recall of a class, or accuracy, on a part; empty without scans of that class."""
+    confusion = experiment.results[0][part]["patient"]["confusion"]
+    if name and not sum(confusion[CLASSES.index(name)]):
+        return ""
+    metric = f"recall_{name}" if name else "accuracy"
+    return f"{experiment.mean(part, 'patient', metric, 'value'):.4f}"

@@ -1,0 +1,281 @@
+"""What a trained slice network is worth: predictions, metrics, and the floors beside them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from cnr_iemn import explain, floors
+from cnr_iemn.batches import make_batches
+from cnr_iemn.config import CLASSES, CnrIemnConfig
+from cnr_iemn.images import GRAY
+from cnr_iemn.runs import SliceRun
+from cnr_iemn.split import UNLABELLED, Scans, Slices, TestSet
+from preprocessing import splits
+from preprocessing.errors import InputError
+from preprocessing.store import Store
+from replication import multiclass, run
+from replication.figures import save_confusion, save_curves
+from replication.multiclass import ClassPredictions
+from replication.records import METRICS, PREDICTIONS, read_csv, read_json, write_csv
+from replication.run import RunFolder
+from replication.verdict import Experiment
+
+SCANS = "scans.csv"  # scores of every slice of every scan, which the patient stage counts
+FLOORS = {
+    "thumbnail": floors.thumbnail_floor,
+    "intensity": floors.intensity_floor,
+    "majority": floors.majority_floor,
+}
+# What of the configuration is only looked at here: with other values a run is evaluated again.
+EVALUATION_SETTINGS = ("rise_slices", "rise_masks", "paper_data")
+
+# Paper: section 3.1, and Tables 6 to 8: scans of normal, COVID-19 and CAP.
+PAPER_SCANS = (76, 171, 60)
+PAPER_TESTS = [(10, 10, 10), (15, 15, 0), (10, 10, 10)]
+# Ours: what the paper states makes the experiment: with another value nothing is compared.
+PUBLISHED_SETTINGS = (
+    "val_fraction", "normal_scans", "covid_copies", "cap_copies", "jitter", "jitter_chance",
+    "flip_chance", "perspective", "rotation", "batch_size", "plain_epochs", "plain_decays",
+    "epochs", "decays", "learning_rate", "focal_gamma", "regions", "region_weight", "groups",
+)  # fmt: skip
+
+
+def evaluate_run(
+    config: CnrIemnConfig,
+    folder: RunFolder,
+    slice_run: SliceRun,
+    slices: Slices,
+    tests: list[TestSet],
+    reasons: list[str],
+) -> None:
+    """Score what a slice network is asked about, and write its metrics last.
+
+    A fold's network is asked about the scans of its fold; another about all scans there are.
+    """
+    folder.forget_metrics()
+    model = run.load_model(folder)
+    whole = slice_run.fold is None
+    scores = score_slices(config, model, slices.scans, slice_run, _asked(slices, slice_run))
+    scan_rows = _scan_rows("", slices.scans, scores)
+    rows = _prediction_rows(slices.scans, slices.labels, scores, _part_of(slices, slice_run))
+    for test in tests if whole else []:
+        scores = score_slices(config, model, test.scans, slice_run, np.arange(len(test.labels)))
+        scan_rows += _scan_rows(test.name, test.scans, scores)
+        part_of = dict.fromkeys(test.scans.patients, test.name)
+        rows += _prediction_rows(test.scans, test.labels, scores, part_of, f"{test.name}/")
+    write_csv(folder.path / SCANS, scan_rows)
+    folder.write_predictions(rows)
+    file = folder.path / PREDICTIONS
+    history = folder.history()
+    result = multiclass.evaluate_class_predictions(file, CLASSES, "slice") | {
+        "leaky": False,
+        "not_comparable": reasons,
+        "evaluation": evaluation_settings(config),
+        "epochs": len(history),
+    }
+    if whole:
+        result |= {"floors": _floors(slices, file)}
+        title = folder.path.parent.name
+        figures = folder.figures()
+        save_curves(figures / "curves.png", history, len(history) - 1, title)
+        confusion = np.array(result[splits.VAL]["slice"]["confusion"])
+        save_confusion(figures / "confusion-val.png", confusion, CLASSES, f"{title}: validation")
+        if slice_run.scenario == "multitask":
+            result["rise"] = explain.explain_run(config, folder, model, slice_run, slices)
+    folder.write_metrics(result)
+
+
+def evaluation_settings(config: CnrIemnConfig) -> dict:
+    """The settings that determine an evaluation and no training, JSON-able."""
+    return {name: getattr(config, name) for name in EVALUATION_SETTINGS} | {
+        "test": [folder.name for folder in config.test]
+    }
+
+
+def is_evaluated(config: CnrIemnConfig, folder: RunFolder) -> bool:
+    """Whether a run was evaluated to its end with these settings."""
+    if not folder.finished:
+        return False
+    return read_json(folder.path / METRICS).get("evaluation") == evaluation_settings(config)
+
+
+def score_slices(
+    config: CnrIemnConfig,
+    model: keras.Model,
+    scans: Scans,
+    slice_run: SliceRun,
+    rows: np.ndarray,
+) -> dict[int, np.ndarray]:
+    """Class probabilities of slices, by their row in the store: float32 (classes,) each."""
+    batches = make_batches(
+        config, scans, rows, slice_run.network, slice_run.scenario, slice_run.seed
+    )
+    outputs = model.predict(batches, verbose=0)
+    scores = outputs["class"] if isinstance(outputs, dict) else outputs
+    return dict(zip(rows.tolist(), scores, strict=True))
+
+
+def read_predicted(folder: RunFolder) -> dict[tuple[str, str], np.ndarray]:
+    """The predicted classes of each scan in a run's scans.csv, head first.
+
+    Returns:
+        {(set, patient): int (slices,)}; the set is "" for `--data` and "test-1" and so on.
+    """
+    scores: dict[tuple[str, str], list[list[float]]] = {}
+    for row in read_csv(folder.path / SCANS):
+        of_scan = scores.setdefault((row["set"], row["patient_id"]), [])
+        of_scan.append([float(row[f"score_{name}"]) for name in CLASSES])
+    return {scan: np.argmax(values, axis=1) for scan, values in scores.items()}
+
+
+def _asked(slices: Slices, slice_run: SliceRun) -> np.ndarray:
+    """Rows of the slices that a network scores."""
+    if slice_run.fold is None:
+        return np.arange(len(slices.labels))
+    chosen = np.flatnonzero(slices.folds == slice_run.fold)
+    return np.concatenate([slices.scans.rows[i] for i in chosen])
+
+
+def _scan_rows(name: str, scans: Scans, scores: dict[int, np.ndarray]) -> list[dict]:
+    """Rows of scans.csv, in the order of the store: scan by scan, head first."""
+    return [
+        {
+            "set": name,
+            "patient_id": scans.store.index[row]["patient_id"],
+            "slice": scans.store.index[row]["slice"],
+            **_score_columns(values),
+        }
+        for row, values in scores.items()
+    ]
+
+
+def _part_of(slices: Slices, slice_run: SliceRun) -> dict[str, str]:
+    """The split of each scan; for a fold's network all that it is asked about validates it."""
+    parts = slices.parts if slice_run.fold is None else np.full(len(slices.parts), splits.VAL)
+    return dict(zip(slices.scans.patients, parts, strict=True))
+
+
+def _prediction_rows(
+    scans: Scans,
+    labels: np.ndarray,
+    scores: dict[int, np.ndarray],
+    part_of: dict[str, str],
+    prefix: str = "",
+) -> list[dict]:
+    """Rows of predictions.csv: slices with a label, without copies. Sets may share names."""
+    rows = []
+    for row, values in scores.items():
+        if labels[row] == UNLABELLED:
+            continue
+        patient = scans.store.index[row]["patient_id"]
+        rows.append(
+            {
+                "sample_id": f"{prefix}{row}",
+                "patient_id": prefix + patient,
+                "split": part_of[patient],
+                "label": int(labels[row]),
+                **_score_columns(values),
+            }
+        )
+    return rows
+
+
+def _score_columns(values: np.ndarray) -> dict[str, str]:
+    return {f"score_{name}": f"{value:.6g}" for name, value in zip(CLASSES, values, strict=True)}
+
+
+def _floors(slices: Slices, file: Path) -> dict:
+    """How far the network lies above shortcuts, fitted on the labelled training slices."""
+    val = multiclass.read_class_predictions(file, splits.VAL, CLASSES)
+    samples, labels = slices.scans.store.samples, slices.labels
+    train, asked = slices.rows_of(splits.TRAIN), val.samples.astype(int)
+    result = {}
+    for name, floor in FLOORS.items():
+        answers = floor(
+            (samples[row, ..., GRAY] for row in train), labels[train],
+            (samples[row, ..., GRAY] for row in asked), labels[asked],
+        )["predicted"]  # fmt: skip
+        result[name] = compare_with_floor(val, answers)
+    return result
+
+
+def compare_with_floor(val: ClassPredictions, answers: np.ndarray) -> dict:
+    """Accuracy and balanced accuracy above those of a floor's answers to the same samples."""
+    return {
+        metric: multiclass.accuracy_above(val, answers, metric=metric)
+        for metric in ("accuracy", "balanced_accuracy")
+    }
+
+
+def patient_floors(slices: Slices) -> dict[str, np.ndarray]:
+    """What shortcuts say of the scans that validate, from the mean of a scan's slices alone.
+
+    Returns:
+        {floor: int (validating scans,)}, in the order of the store.
+    """
+    scans = slices.scans
+    means = [scans.store.samples[rows, ..., GRAY].mean(axis=0).round().astype(np.uint8)
+             for rows in scans.rows]  # fmt: skip
+    train, val = (np.flatnonzero(slices.parts == part) for part in (splits.TRAIN, splits.VAL))
+    return {
+        name: floor(
+            (means[i] for i in train), scans.diagnoses[train],
+            (means[i] for i in val), scans.diagnoses[val],
+        )["predicted"]
+        for name, floor in FLOORS.items()
+    }  # fmt: skip
+
+
+def why_not_comparable(config: CnrIemnConfig, stores: Sequence[Store]) -> list[str]:
+    """Why our numbers may not be held against the printed ones.
+
+    Raises:
+        InputError: `--paper-data` for scans that are not as many as the paper's.
+    """
+    counts = [tuple(np.bincount(Scans.of(store).diagnoses, minlength=len(CLASSES)).tolist())
+              for store in stores]  # fmt: skip
+    reasons = []
+    if config.shuffle_labels:
+        reasons.append("labels were shuffled")
+    if any("phantom" in store.column("origin") for store in stores):
+        reasons.append("phantoms, not the challenge's patients")
+    elif config.paper_data and (counts[0] != PAPER_SCANS or counts[1:] not in ([], PAPER_TESTS)):
+        raise InputError(
+            f"--paper-data: expected {PAPER_SCANS} scans ({', '.join(CLASSES)}) in --data, and in "
+            f"three folders of --test {PAPER_TESTS}; found {counts}: drop the flag or complete the "
+            "data"
+        )
+    elif not config.paper_data:
+        reasons.append(f"other scans than the challenge's 307: {sum(counts[0])}")
+    if config.weights == "random":
+        reasons.append("random weights, not those of ImageNet")
+    elif config.weights != "imagenet":
+        name = Path(config.weights).name
+        reasons.append(f"weights of {name}, not known to be those of ImageNet")
+    published = CnrIemnConfig(config.data, config.out)
+    for name in PUBLISHED_SETTINGS:
+        if getattr(config, name) != getattr(published, name):
+            reasons.append(f"{name} is {getattr(config, name)}, not {getattr(published, name)}")
+    return reasons
+
+
+def summarise(experiment: Experiment) -> str:
+    """A line on an experiment: accuracies beside their floors, mean over the seeds."""
+    level = experiment.config["level"]
+    line = f"{experiment.name}, {experiment.seeds} seed(s), {level}s: "
+    for metric in ("accuracy", "balanced_accuracy"):
+        value, low, high = (
+            experiment.mean(splits.VAL, level, metric, key) for key in ("value", "low", "high")
+        )
+        line += f"\n  {metric.replace('_', ' ')} val {value:.4f} [{low:.3f}, {high:.3f}]; floors"
+        for name in FLOORS:
+            floor, low, high = (
+                experiment.mean("floors", name, metric, key) for key in ("floor", "low", "high")
+            )
+            line += f" {name} {floor:.3f} (above it by [{low:.3f}, {high:.3f}]),"
+        line = line.rstrip(",")
+    if experiment.has("rise"):
+        line += "\n  " + explain.describe(experiment)
+    return line

@@ -1,0 +1,69 @@
+"""The same study in three sizes: seconds for a smoke test, minutes for a class, as published."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Size:
+    """Settings of `phantom.write_cohort` for the scans and for each further test set, and those of
+    `CnrIemnConfig` that are not its defaults."""
+
+    phantoms: dict[str, Any]
+    settings: dict[str, Any]
+    tests: tuple[dict[str, Any], ...] = field(default=())
+
+
+# Ours: all of these. The smaller sizes shrink the study, they take no other code path: fewer and
+# smaller slices, two of the four networks, the multi-task scenario alone.
+SIZES = {
+    "smoke": Size(
+        {"covid": 6, "cap": 6, "normal": 6, "labelled_covid": 5, "labelled_cap": 5, "size": 128,
+         "slice_spacing": 20.0},
+        {
+            "scenario": ("multitask",),
+            "network": ("resnext50_32x4d", "inception_v3"),
+            "weights": "random",
+            "store_size": 80,
+            "input_size": 64,
+            "inception_size": 80,
+            "covid_copies": 1,
+            "cap_copies": 1,
+            "batch_size": 16,
+            "epochs": 1,
+            "folds": 2,
+            "rise_slices": 1,
+            "rise_masks": 128,
+        },
+        ({"covid": 2, "cap": 2, "normal": 2, "size": 128, "slice_spacing": 25.0, "kind": "heart"},),
+    ),
+    "classroom": Size(
+        {"covid": 28, "cap": 20, "normal": 20, "labelled_covid": 24, "labelled_cap": 18,
+         "size": 256, "slice_spacing": 8.0},
+        {
+            "scenario": ("multitask",),
+            "network": ("resnext50_32x4d", "inception_v3"),
+            "weights": "random",
+            "store_size": 96,
+            "input_size": 96,
+            "inception_size": 96,
+            "covid_copies": 0,
+            "cap_copies": 0,
+            "batch_size": 16,
+            "epochs": 4,
+            "learning_rate": 5e-4,
+            "folds": 2,
+            "rise_slices": 1,
+            "rise_masks": 1000,
+        },
+    ),
+    "paper": Size(
+        {},
+        {},
+        (
+            {"covid": 10, "cap": 10, "normal": 10},
+            {"covid": 15, "cap": 0, "normal": 15, "kind": "low-dose"},
+            {"covid": 10, "cap": 10, "normal": 10, "kind": "heart"},
+        ),
+    ),
+}  # fmt: skip

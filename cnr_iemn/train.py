@@ -1,0 +1,214 @@
+"""The study: slice networks in the paper's scenarios, then patients, and the verdict on both."""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import keras
+import numpy as np
+from joblib import Parallel, delayed
+
+from cnr_iemn import diagnose, pictures
+from cnr_iemn.backbones import build_backbone
+from cnr_iemn.batches import make_batches
+from cnr_iemn.config import CLASSES, CnrIemnConfig, Network, Scenario
+from cnr_iemn.evaluate import evaluate_run, is_evaluated, summarise, why_not_comparable
+from cnr_iemn.explain import save_heatmap_sheet
+from cnr_iemn.multitask import build_slice_network
+from cnr_iemn.runs import STUDY, SliceRun, is_plain, list_runs, run_folder
+from cnr_iemn.scans import read_slice_labels
+from cnr_iemn.split import Slices, TestSet, read_test_sets, split_scans
+from cnr_iemn.weights import load_imagenet
+from preprocessing import splits
+from preprocessing.store import Store
+from replication import run, verdict
+from replication.fused import FusedAdam
+from replication.records import write_csv
+from replication.run import RunFolder, Training
+
+
+def run_study(
+    config: CnrIemnConfig, stores: tuple[Store, ...], say: Callable[[str], None]
+) -> list[verdict.Verdict]:
+    """Train and judge every network that `config` names, then patients, up to `stop_after`.
+
+    Finished runs and epochs are not done again.
+
+    Args:
+        stores: of `data.prepare_all`.
+
+    Returns:
+        The paper's numbers beside ours; empty if stopped before evaluation.
+
+    Raises:
+        InputError: anything about the input that has to be put right first.
+    """
+    # All that could stop the study is looked at before the first hour of training.
+    reasons = why_not_comparable(config, stores)
+    diagnose.check_tests(stores)
+    seeds = range(config.seeds)
+    labels = read_slice_labels(config.data, config.labels)
+    slices_of = {seed: split_scans(config, stores[0], labels, seed) for seed in seeds}
+    tests = read_test_sets(config, stores[1:])
+    check_weights(config)
+    for seed in seeds:
+        say(f"seed {seed}: {slices_of[seed].describe()}")
+    runs = [slice_run for seed in seeds for slice_run in list_runs(config, seed)]
+    if config.jobs == 1:
+        for slice_run in runs:
+            train_and_evaluate(config, slice_run, slices_of[slice_run.seed], tests, reasons, say)
+    else:
+        _run_in_processes(config, stores, runs, reasons)
+    if "multitask" in config.scenario and config.stop_after == "evaluate":
+        for seed in seeds:
+            diagnose.diagnose_patients(config, slices_of[seed], tests, reasons)
+    if config.stop_after == "train":
+        return []
+    return report(config, say)
+
+
+def report(config: CnrIemnConfig, say: Callable[[str], None]) -> list[verdict.Verdict]:
+    """Pictures over all networks, a line on each experiment, and verdicts.csv."""
+    experiments = verdict.load_runs(config.out / "runs" / STUDY)
+    for experiment in experiments:
+        say(summarise(experiment))
+    figures = config.out / "figures"
+    figures.mkdir(exist_ok=True)
+    pictures.save_scenario_confusions(figures, experiments)
+    save_heatmap_sheet(config, figures, experiments)
+    verdicts = verdict.judge_runs(STUDY, experiments)
+    write_csv(config.out / "verdicts.csv", verdict.as_rows(verdicts))
+    return verdicts
+
+
+def check_weights(config: CnrIemnConfig) -> None:
+    """Refuse, before any training, initial weights that cannot be had."""
+    if config.weights == "random":
+        return
+    for network in config.network:
+        _backbone(config, network)
+        keras.backend.clear_session()
+
+
+def learning_rate_of(config: CnrIemnConfig, scenario: Scenario, epoch: int) -> float:
+    """The rate of an epoch (sections 4.2.1 to 4.2.4)."""
+    # Paper: "decays by 0.1". Inferred: to a tenth; less 0.1 it would be negative.
+    decays = config.plain_decays if is_plain(scenario) else config.decays
+    return config.learning_rate * 0.1 ** sum(epoch >= decay for decay in decays)
+
+
+def train_and_evaluate(
+    config: CnrIemnConfig,
+    slice_run: SliceRun,
+    slices: Slices,
+    tests: list[TestSet],
+    reasons: list[str],
+    say: Callable[[str], None],
+) -> None:
+    """One slice network, as far as it is not done yet."""
+    folder = run_folder(config, slices, slice_run)
+    precision = run.set_precision(config.precision)
+    if not folder.trained:
+        name = f"{folder.path.parent.name}/{folder.path.name}"
+        _train(config, folder, slice_run, slices, precision, lambda line: say(f"{name}: {line}"))
+    if config.stop_after == "evaluate" and not is_evaluated(config, folder):
+        evaluate_run(config, folder, slice_run, slices, tests, reasons)
+
+
+def _run_in_processes(
+    config: CnrIemnConfig, stores: Sequence[Store], runs: Sequence[SliceRun], reasons: list[str]
+) -> None:
+    """`train_and_evaluate` of each run, several at once, in processes with fewer threads each."""
+    threads = max((os.cpu_count() or 1) // config.jobs, 1)
+    folders = [store.folder for store in stores]
+    # TensorFlow takes it from the environment when it starts; a started one cannot be changed.
+    inherited = {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": "1",
+                 "TQDM_DISABLE": "1"}  # fmt: skip
+    with mock.patch.dict(os.environ, inherited):
+        # Long runs first: the last to end should be short.
+        Parallel(n_jobs=config.jobs)(
+            delayed(_work)(config, folders, slice_run, reasons)
+            for slice_run in sorted(runs, key=lambda r: r.fold is not None)
+        )
+
+
+def _work(
+    config: CnrIemnConfig, folders: list[Path], slice_run: SliceRun, reasons: list[str]
+) -> None:
+    """`train_and_evaluate` in a process of its own, which opens the stores itself."""
+    stores = [Store(folder) for folder in folders]
+    labels = read_slice_labels(config.data, config.labels)
+    slices = split_scans(config, stores[0], labels, slice_run.seed)
+    tests = read_test_sets(config, stores[1:])
+    train_and_evaluate(config, slice_run, slices, tests, reasons, print)
+
+
+def _train(
+    config: CnrIemnConfig,
+    folder: RunFolder,
+    slice_run: SliceRun,
+    slices: Slices,
+    precision: str,
+    say: Callable[[str], None],
+) -> None:
+    """Fit one network. Ours: the last epoch's, since the paper names no rule to choose one."""
+    scenario, network, seed = slice_run.scenario, slice_run.network, slice_run.seed
+    keys = slices.training_keys(config, scenario, slice_run.fold)
+    val = slices.rows_of(splits.VAL)
+    batches = partial(
+        make_batches, config, slices.scans, network=network, scenario=scenario,
+        labels=slices.labels, seed=seed,
+    )  # fmt: skip
+    # Paper: section 4.1: focal loss, gamma 1.5. Released: without class weights (alpha), as in the
+    # authors' later code.
+    loss = partial(keras.losses.CategoricalFocalCrossentropy, alpha=1.0, gamma=config.focal_gamma)
+    both_tasks = scenario == "multitask"
+    run.fit(
+        folder,
+        Training(
+            build=partial(_initial_network, config, slice_run),
+            # Paper: Adam, in all scenarios.
+            optimizer=lambda: FusedAdam(config.learning_rate),
+            train_data=lambda epoch: batches(
+                keys=np.random.default_rng((seed, epoch)).permutation(keys)
+            ),
+            val_data=batches(keys=val),
+            epochs=config.plain_epochs if is_plain(scenario) else config.epochs,
+            seed=seed,
+            loss={"class": loss(), "region": loss()} if both_tasks else loss(),
+            # Paper: section 4.2.4: weights 1 and 0.3.
+            loss_weights={"class": 1.0, "region": config.region_weight} if both_tasks else None,
+            learning_rate=partial(learning_rate_of, config, scenario),
+            chosen_by="last",
+            fuse_batch_norm=True,
+            graph=repr(
+                (
+                    scenario,
+                    network,
+                    precision,
+                    config.size_of(network),
+                    config.focal_gamma,
+                    config.regions,
+                    config.region_weight,
+                )
+            ),
+        ),
+        run.describe_environment(slices.scans.store.fingerprint, precision),
+        say,
+    )
+
+
+def _initial_network(config: CnrIemnConfig, slice_run: SliceRun) -> keras.Model:
+    """An untrained slice network on its backbone's initial weights."""
+    regions = config.regions if slice_run.scenario == "multitask" else 0
+    return build_slice_network(_backbone(config, slice_run.network), len(CLASSES), regions)
+
+
+def _backbone(config: CnrIemnConfig, network: Network) -> keras.Model:
+    side = config.size_of(network)
+    backbone = build_backbone(network, (side, side, 3))
+    if config.weights != "random":
+        load_imagenet(backbone, network, config.weights)
+    return backbone

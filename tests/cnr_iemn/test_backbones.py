@@ -1,0 +1,373 @@
+"""The slice networks are torchvision's: its numbers, names and parameter counts."""
+
+import zlib
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from cnr_iemn.backbones import (  # noqa: E402
+    BACKBONES,
+    GroupedConv2D,
+    build_backbone,
+    grouped,
+    load_torchvision_weights,
+)
+from preprocessing.errors import InputError  # noqa: E402
+from replication.fused import with_fused_batch_norm, without_fused_batch_norm  # noqa: E402
+
+# With 1,000 classes: trainable parameters as torchvision counts them, moving statistics.
+# Inception's 27,161,264 less the 3,326,696 of the auxiliary head.
+COUNTS = {
+    "resnext50_32x4d": (25_028_904, 68_224),
+    "densenet161": (28_681_000, 219_936),
+    "inception_v3": (27_161_264 - 3_326_696, 34_432),
+    "wide_resnet50_2": (68_883_240, 68_224),
+}
+
+# What torchvision 0.28 returns for the weights of `tensor` and the input of `golden_images`: norm
+# of both vectors, largest magnitude, then six values of the first image, from 5, and six of the
+# second, from 7, 211 (logits: 101) apart.
+FEATURES = {
+    "resnext50_32x4d": (71.026497, 5.867197, [
+        0.0, 0.8624967, 1.7042812, 0.0165728, 0.0, 0.004057,
+        0.5507403, 0.1596115, 0.1362664, 1.5012974, 0.0534412, 0.5426967]),
+    "densenet161": (8.6285916, 0.6527151, [
+        0.0, 0.0444673, 0.0, 0.0, 0.0553402, 0.1681777,
+        0.0, 0.0038827, 0.0163046, 0.1006659, 0.0161975, 0.0008368]),
+    "inception_v3": (7.7943497, 0.6311595, [
+        0.0, 0.1089781, 0.013518, 0.0, 0.2252583, 0.3007233,
+        0.274948, 0.0, 0.0, 0.042294, 0.1049229, 0.0]),
+    "wide_resnet50_2": (68.827766, 4.7965374, [
+        0.0185465, 0.1256379, 0.1281941, 0.0, 0.3646026, 0.2555705,
+        0.2417644, 0.0768862, 0.3476003, 0.225217, 0.1257346, 0.5093707]),
+}  # fmt: skip
+LOGITS = {
+    "resnext50_32x4d": (50.474041, 3.5000176, [
+        -0.0549685, -0.7538334, -0.2414148, 0.1907648, 0.6983576, -0.361222,
+        -1.1488183, 0.8140652, -3.1014311, -0.8468692, -0.9734912, -2.3461871]),
+    "densenet161": (7.561026, 0.6110378, [
+        0.2612062, 0.4359317, 0.0299156, 0.0106676, 0.2056717, -0.2332741,
+        -0.1345361, 0.1011492, -0.1178255, -0.2823694, 0.1619441, -0.215512]),
+    "inception_v3": (7.2259174, 0.5201792, [
+        0.2488305, -0.0737094, 0.1911615, -0.0319093, 0.2683243, -0.0300518,
+        -0.0017882, 0.0891016, -0.0138525, -0.0846362, -0.2781748, -0.187696]),
+    "wide_resnet50_2": (49.091606, 3.923343, [
+        -0.5748485, 0.655398, -0.4254171, -0.1846962, 0.1996136, 0.123745,
+        -0.7109106, 0.2908256, -1.9290688, -1.629799, -0.6903089, -2.4354568]),
+}  # fmt: skip
+
+
+def tensor(name, shape):
+    """The weights that the reference numbers were computed with, from name and shape alone."""
+    noise = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape)
+    if name.endswith("running_var"):
+        noise = 1 + 0.1 * np.abs(noise)
+    elif name.endswith(("running_mean", "bias")):
+        noise = 0.1 * noise
+    elif len(shape) == 1:
+        noise = 1 + 0.1 * noise
+    else:
+        noise = noise / np.sqrt(np.prod(shape[1:]))
+    return noise.astype(np.float32)
+
+
+def torch_entries(model):
+    """The state dict that torchvision has for a model's layers: name -> shape."""
+    entries = {}
+    for layer in model.layers:
+        shapes = [tuple(w.shape) for w in layer.weights]
+        if isinstance(layer, keras.layers.BatchNormalization):
+            parts = ("weight", "bias", "running_mean", "running_var")
+            entries |= {f"{layer.name}.{part}": shapes[0] for part in parts}
+        elif shapes:
+            entries[f"{layer.name}.weight"] = (shapes[0][-1], shapes[0][-2], *shapes[0][:-2])
+            entries |= {f"{layer.name}.bias": shape for shape in shapes[1:]}
+    return entries
+
+
+def golden_images(name):
+    side = 139 if name == "inception_v3" else 96
+    images = np.random.default_rng(7).standard_normal((2, 3, side, side)).astype(np.float32)
+    return images.transpose(0, 2, 3, 1)
+
+
+def small_images(name, number=2):
+    side = BACKBONES[name][1]
+    return np.random.default_rng(0).random((number, side, side, 3), np.float32)
+
+
+@pytest.fixture(scope="module", params=list(BACKBONES))
+def reference(request):
+    """Each network once, with the reference's weights."""
+    model = build_backbone(request.param, (None, None, 3), classes=1000)
+    state = {name: tensor(name, shape) for name, shape in torch_entries(model).items()}
+    state["bn1.num_batches_tracked"] = np.zeros((), np.int64)
+    load_torchvision_weights(model, state)
+    return request.param, model, state
+
+
+@pytest.fixture(scope="module")
+def resnext():
+    keras.utils.set_random_seed(0)
+    return build_backbone("resnext50_32x4d", (32, 32, 3), classes=3)
+
+
+def test_features_and_logits_are_those_of_torchvision(reference):
+    name, model, _ = reference
+    both = keras.Model(model.input, [model.get_layer("avgpool").output, model.output])
+    features, logits = (np.asarray(x) for x in both(golden_images(name), training=False))
+    for ours, (norm, largest, values), step in (
+        (features, FEATURES[name], 211),
+        (logits, LOGITS[name], 101),
+    ):
+        some = np.concatenate([ours[0, 5::step][:6], ours[1, 7::step][:6]])
+        np.testing.assert_allclose(some, values, rtol=0, atol=1e-4 * largest)
+        np.testing.assert_allclose(np.linalg.norm(ours), norm, rtol=1e-4)
+        np.testing.assert_allclose(np.abs(ours).max(), largest, rtol=1e-4)
+
+
+def test_parameters_are_those_of_torchvision(reference):
+    name, model, _ = reference
+    trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert (trainable, model.count_params() - trainable) == COUNTS[name]
+
+
+def test_model_is_flat_and_ends_in_features_or_logits(reference):
+    name, model, _ = reference
+    features, side = BACKBONES[name]
+    assert not [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    assert model.get_layer("avgpool").output.shape == (None, features)
+    assert model.output_shape == (None, 1000)
+    small = model(np.zeros((1, side, side, 3), np.float32), training=False)
+    assert np.isfinite(small).all()
+
+
+def test_every_weight_that_trains_gets_a_gradient(reference):
+    import tensorflow as tf
+
+    name, model, _ = reference
+    with tf.GradientTape() as tape:
+        logits = model(small_images(name, 4), training=True)
+        loss = tf.reduce_mean(tf.square(logits))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    assert all(g is not None and np.isfinite(g).all() for g in gradients)
+    # At the smallest side some maps are single pixels: a mean over them can be the value itself.
+    assert np.mean([np.any(g) for g in gradients]) > 0.99
+
+
+def test_save_and_load_round_trip(reference, tmp_path):
+    name, model, _ = reference
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras", compile=False, safe_mode=True)
+    images = small_images(name)
+    np.testing.assert_array_equal(model(images, training=False), loaded(images, training=False))
+    assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
+
+
+def test_weights_without_logits_fit_the_features(resnext):
+    name = "resnext50_32x4d"
+    features = build_backbone(name, (32, 32, 3))
+    entries = torch_entries(resnext)
+    state = {entry: tensor(entry, shape) for entry, shape in entries.items()}
+    load_torchvision_weights(features, state)
+    assert features.layers[-1].name == "avgpool"
+    kernel = np.asarray(features.get_layer("layer4.2.conv2").kernel)
+    np.testing.assert_array_equal(kernel, state["layer4.2.conv2.weight"].transpose(2, 3, 1, 0))
+    without = {entry: value for entry, value in state.items() if not entry.startswith("fc")}
+    built = build_backbone(name, (32, 32, 3), weights=without)
+    images = small_images(name)
+    np.testing.assert_array_equal(features(images), built(images))
+    with pytest.raises(InputError, match="the weights lack fc.weight, fc.bias; expected"):
+        load_torchvision_weights(resnext, without)
+
+
+def test_a_larger_model_keeps_its_other_layers(resnext):
+    x = keras.layers.Dense(5, name="head")(resnext.get_layer("avgpool").output)
+    larger = keras.Model(resnext.input, [x, keras.layers.BatchNormalization(name="norm")(x)])
+    head = [np.asarray(w) for w in larger.get_layer("head").weights]
+    entries = torch_entries(keras.Model(resnext.input, resnext.get_layer("avgpool").output))
+    load_torchvision_weights(larger, {e: tensor(e, shape) for e, shape in entries.items()})
+    for before, now in zip(head, larger.get_layer("head").weights, strict=True):
+        np.testing.assert_array_equal(before, now)
+    first = np.asarray(larger.get_layer("bn1").moving_mean)
+    np.testing.assert_array_equal(first, tensor("bn1.running_mean", (64,)))
+
+
+def test_wrong_weights_are_named_and_nothing_is_loaded(resnext):
+    entries = torch_entries(resnext)
+    state = {name: np.zeros(shape, np.float32) for name, shape in entries.items()}
+    before = resnext.get_weights()
+
+    def refused(changed, match):
+        with pytest.raises(InputError, match=match) as error:
+            load_torchvision_weights(resnext, changed)
+        assert "\n" not in str(error.value)
+
+    refused({k: v for k, v in state.items() if k != "layer2.0.bn1.bias"}, "lack layer2.0.bn1.bias;")
+    refused({}, r"lack conv1.weight, bn1.weight, bn1.bias and \d+ more; .* resnext50_32x4d")
+    refused(state | {"layer5.conv.weight": np.zeros(1)}, "no place .* for layer5.conv.weight;")
+    wide = {"layer1.0.conv2.weight": np.zeros((128, 128, 3, 3))}
+    refused(
+        state | wide, r"layer1.0.conv2.weight has shape \(128, 128, 3, 3\); .* \(128, 4, 3, 3\)"
+    )
+    for old, now in zip(before, resnext.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, now)
+    with pytest.raises(ValueError, match="no layer of a backbone"):
+        load_torchvision_weights(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]), {})
+
+
+def test_old_names_of_densenet_and_the_auxiliary_head_are_known(reference):
+    name, model, state = reference
+    if name not in ("densenet161", "inception_v3"):
+        pytest.skip("no such names")
+    old = {
+        key.replace("norm1.", "norm.1.").replace("norm2.", "norm.2.")
+        .replace("conv1.", "conv.1.").replace("conv2.", "conv.2.")
+        if "denselayer" in key else key: value
+        for key, value in state.items()
+    }  # fmt: skip
+    old["AuxLogits.conv0.conv.weight"] = np.zeros((128, 768, 1, 1))
+    assert (set(old) & set(state) < set(state)) == (name == "densenet161")
+    load_torchvision_weights(model, old)
+
+
+def test_random_weights_are_drawn_as_torchvision_draws_them():
+    keras.utils.set_random_seed(1)
+    resnet = build_backbone("resnext50_32x4d", (None, None, 3), classes=9)
+    dense = build_backbone("densenet161", (None, None, 3), classes=9)
+    inception = build_backbone("inception_v3", (None, None, 3), classes=9)
+
+    def spread(model, layer):
+        return np.asarray(model.get_layer(layer).kernel).std()
+
+    # sqrt(2 / (filters * area)), sqrt(2 / (channels * area)), 0.1
+    assert spread(resnet, "layer3.0.conv2") == pytest.approx((2 / (512 * 9)) ** 0.5, rel=0.02)
+    layer = "features.denseblock1.denselayer1.conv2"
+    assert spread(dense, layer) == pytest.approx((2 / (192 * 9)) ** 0.5, rel=0.02)
+    assert spread(inception, "Mixed_7b.branch1x1.conv") == pytest.approx(0.1, rel=0.02)
+    for model in (resnet, dense):
+        kernel = np.asarray(model.layers[-1].kernel)
+        assert np.abs(kernel).max() <= kernel.shape[0] ** -0.5
+    assert model.get_layer("features.norm0").momentum == 0.9
+    assert model.get_layer("features.norm0").epsilon == 1e-5
+    assert inception.get_layer("Mixed_5b.branch1x1.bn").epsilon == 1e-3
+
+
+def test_training_with_the_fused_batch_norm(resnext):
+    images, labels = small_images("resnext50_32x4d", 4), np.array([0, 1, 2, 0])
+    fused = with_fused_batch_norm(resnext)
+    assert any(isinstance(layer, GroupedConv2D) for layer in fused.layers)
+    np.testing.assert_allclose(fused(images), resnext(images), atol=1e-5)
+    before = fused.get_weights()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    fused.compile(keras.optimizers.SGD(0.01), loss, run_eagerly=True, jit_compile=False)
+    assert np.isfinite(fused.train_on_batch(images, labels))
+    moved = [not np.array_equal(a, b) for a, b in zip(before, fused.get_weights(), strict=True)]
+    assert np.mean(moved) > 0.99
+    back = without_fused_batch_norm(fused)
+    np.testing.assert_allclose(back(images), fused(images), rtol=1e-3, atol=1e-4)
+
+
+def test_logits_stay_float32_under_mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build_backbone("resnext50_32x4d", (32, 32, 3), classes=3)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.get_layer("layer1.0.conv2").compute_dtype == "bfloat16"
+    logits = model(small_images("resnext50_32x4d"))
+    assert logits.dtype == "float32" and np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "match"),
+    [
+        ("resnet50", (64, 64, 3), "resnext50_32x4d, densenet161, inception_v3, wide_resnet50_2"),
+        ("inception_v3", (74, 75, 3), "75 px or more"),
+        ("densenet161", (32, 31, 3), "32 px or more"),
+        ("resnext50_32x4d", (64, 64), "height, width, channels"),
+        ("resnext50_32x4d", (64, 64, None), "height, width, channels"),
+    ],
+)
+def test_bad_arguments_are_refused(name, shape, match):
+    with pytest.raises(ValueError, match=match):
+        build_backbone(name, shape)
+
+
+CONVOLUTIONS = [
+    # channels, filters, groups, options
+    (128, 128, 32, {"padding": "same"}),
+    (256, 256, 32, {"strides": 2}),
+    (64, 128, 32, {"padding": "same", "use_bias": True, "activation": "relu"}),
+    (60, 90, 30, {"dilation_rate": 2}),
+    (96, 48, 2, {"kernel_size": (1, 3)}),  # 48 channels a group: nothing to merge
+    (12, 12, 1, {}),
+]
+
+
+@pytest.mark.parametrize(("channels", "filters", "groups", "options"), CONVOLUTIONS)
+def test_grouped_convolution_is_that_of_keras(channels, filters, groups, options):
+    import tensorflow as tf
+
+    options = {"kernel_size": 3, "use_bias": False, "groups": groups, **options}
+    images = np.random.default_rng(0).standard_normal((2, 7, 8, channels)).astype(np.float32)
+    images = tf.constant(images)
+    ours = GroupedConv2D(filters, merged=True, bias_initializer="normal", **options)
+    theirs = keras.layers.Conv2D(filters, **options)
+    results = []
+    for layer in (ours, theirs):
+        layer.build(images.shape)
+        layer.set_weights(ours.get_weights())
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            outputs = layer(images)
+            loss = tf.reduce_sum(outputs**2)
+        results.append([outputs, *tape.gradient(loss, [images, *layer.trainable_variables])])
+    assert [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.abs(other).max())
+
+
+def convolutions_in_graph(layer):
+    """How many convolutions a layer computes; TensorFlow has the native grouped one compiled."""
+    import tensorflow as tf
+
+    graph = tf.function(lambda x: layer(x)).get_concrete_function(tf.zeros((1, 6, 6, 128))).graph
+    plain = sum(operation.type == "Conv2D" for operation in graph.get_operations())
+    inner = graph.as_graph_def().library.function
+    return plain + sum(node.op == "Conv2D" for function in inner for node in function.node_def)
+
+
+def test_grouped_convolution_is_merged_on_cpus_and_native_on_gpus(monkeypatch):
+    layer = GroupedConv2D(128, 3, groups=32)
+    merged = 128 // grouped.MERGED_CHANNELS
+    for devices, expected in ((["cpu:0"], merged), (["gpu:0", "gpu:1"], 1)):
+        monkeypatch.setattr(keras.distribution, "list_devices", lambda found=devices: found)
+        assert convolutions_in_graph(layer) == expected
+        assert convolutions_in_graph(GroupedConv2D(128, 3, groups=32, merged=True)) == merged
+        assert convolutions_in_graph(GroupedConv2D(128, 3, groups=32, merged=False)) == 1
+
+
+def test_grouped_convolution_is_saved_with_its_choice(tmp_path):
+    inputs = keras.Input((6, 6, 64))
+    x = GroupedConv2D(64, 3, groups=16, merged=True, name="merged")(inputs)
+    model = keras.Model(inputs, GroupedConv2D(32, 3, groups=8, name="open")(x))
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
+    images = np.random.default_rng(0).random((2, 6, 6, 64), np.float32)
+    np.testing.assert_array_equal(model(images), loaded(images))
+    assert loaded.get_layer("merged").merged is True
+    assert loaded.get_layer("open").merged is None
+
+
+def test_grouped_convolution_works_in_bfloat16():
+    images = np.random.default_rng(0).random((2, 6, 6, 64), np.float32)
+    layer = GroupedConv2D(64, 3, groups=32, merged=True, dtype="mixed_bfloat16")
+    exact = GroupedConv2D(64, 3, groups=32, merged=True)
+    rounded = layer(images)
+    exact.build(images.shape)
+    exact.set_weights(layer.get_weights())
+    assert rounded.dtype == "bfloat16" and layer.kernel.dtype == "float32"
+    np.testing.assert_allclose(np.asarray(rounded, np.float32), exact(images), atol=0.02)

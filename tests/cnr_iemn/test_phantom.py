@@ -1,0 +1,491 @@
+"""CT phantoms: the data set's layout and its traps, known lesions, and no easy way to the class."""
+
+import csv
+import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from joblib import Parallel, delayed
+from scipy import ndimage
+from scipy.stats import ks_2samp
+
+from cnr_iemn import floors, phantom
+from cnr_iemn.cohort import (
+    CAP,
+    COVID,
+    FOLDERS,
+    LOW_DOSE_NOISE,
+    NORMAL,
+    OPERATIONS,
+    Body,
+    Lesion,
+    Scan,
+    draw_cohort,
+    drawn_values,
+)
+from cnr_iemn.config import CLASSES
+from cnr_iemn.phantom import is_phantom, read_truth, render, write_cohort
+from cnr_iemn.scans import find_scans, read_slice_labels
+from preprocessing.ct import read_volume
+from preprocessing.errors import InputError
+from preprocessing.lungs import lost_share, segment_lungs
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = dict(covid=4, cap=2, normal=2, labelled_covid=3, labelled_cap=1, size=64,
+             slice_spacing=20.0, seed=1, progress=False)  # fmt: skip
+TINY = dict(covid=1, cap=0, normal=0, size=48, slice_spacing=20.0, jobs=1, progress=False)
+UPDATED, FIRST = "-level-labels-updated-1.npy", "-level-labels.npy"
+
+
+# ---- the files ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_cohort(tmp_path_factory.mktemp("scans") / "cohort", **SMALL, jobs=2)
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    return draw_cohort(4, 2, 2, seed=1)
+
+
+@pytest.fixture(scope="module")
+def rendered(cohort):
+    """The scans of `folder`, as they were before they were written."""
+    return [render(patient, 64, 20.0) for patient in cohort]
+
+
+def _rows(path: Path) -> list[dict]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _hashes(folder: Path) -> dict:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def _headers(folder: Path, patient) -> list[dict]:
+    """All DICOM fields of a patient's slices, head first."""
+    found = []
+    for path in (folder / patient.folder).iterdir():
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        fields = {k: reader.GetMetaData(k).strip() for k in reader.GetMetaDataKeys()}
+        found.append(fields | {"name": path.name})
+    return sorted(found, key=lambda fields: -float(fields["0020|1041"]))
+
+
+def test_layout_is_the_data_sets(folder, cohort):
+    labels = {kind + end for kind in ("Slice", "Lobe") for end in (UPDATED, FIRST)}
+    others = {"Index.csv", "phantom.csv", "phantom.json", "truth"}
+    assert {p.name for p in folder.iterdir()} == {*FOLDERS.values(), *labels, *others}
+    assert {p.name for p in (folder / "COVID-19 subjects").iterdir()} == {
+        "P001", "P002", "P003", "P004"
+    }  # fmt: skip
+    assert {p.name for p in (folder / "Cap subjects").iterdir()} == {"cap001", "cap002"}
+    assert {p.name for p in (folder / "Normal subjects").iterdir()} == {"normal001", "normal002"}
+    assert {p.name for p in (folder / "truth").iterdir()} == {f"{p.patient}.npz" for p in cohort}
+
+
+def test_slices_are_dicom_as_the_data_set_ships_it(folder, cohort, rendered):
+    for patient, scan in zip(cohort, rendered, strict=True):
+        headers = _headers(folder, patient)
+        assert len(headers) == len(scan.hu)
+        for k, fields in enumerate(headers):
+            assert (fields["0028|0100"], fields["0028|0101"], fields["0028|0103"]) == (
+                "16", "12", "0"
+            )  # fmt: skip
+            assert (fields["0028|1052"], fields["0028|1053"]) == ("-1024", "1")
+            assert fields["0008|0060"] == "CT" and fields["0020|0013"] == str(k + 1)
+            assert fields["0010|0010"].startswith("Phantom^")
+            location = float(fields["0020|1041"])
+            assert location == scan.locations[k] == float(fields["0020|0032"].split("\\")[2])
+            assert float(fields["0018|0050"]) == patient.thickness_mm == 2
+            assert float(fields["0028|0030"].split("\\")[0]) == pytest.approx(scan.pixel, abs=1e-4)
+        for tag in ("0020|000d", "0020|000e"):
+            assert len({fields[tag] for fields in headers}) == 1
+        assert len({fields["0008|0018"] for fields in headers}) == len(headers)
+        some = (folder / patient.folder / headers[0]["name"]).read_bytes()
+        assert b"1.2.840.10008.1.2.4.70" in some  # JPEG Lossless, first-order prediction
+    series = {_headers(folder, patient)[0]["0020|000e"] for patient in cohort}
+    assert len(series) == len(cohort)
+
+
+def test_file_names_tell_no_order(folder, cohort):
+    styles = set()
+    for patient in cohort:
+        names = [fields["name"] for fields in _headers(folder, patient)]
+        assert names != sorted(names)
+        numbers = [int(name.replace("IM", "_").split("_")[-1].split(".")[0]) for name in names]
+        assert sorted(numbers) == list(range(1, len(names) + 1))
+        assert abs(np.corrcoef(numbers, np.arange(len(numbers)))[0, 1]) < 0.8
+        styles.add(names[0].startswith("IM"))
+    assert styles == {True, False}
+
+
+def test_the_study_reads_what_was_rendered(folder, cohort, rendered):
+    scans = {scan.patient: scan for scan in find_scans(folder)}
+    assert set(scans) == {patient.patient for patient in cohort}
+    for patient, scan in zip(cohort, rendered, strict=True):
+        assert scans[patient.patient].diagnosis == patient.label
+        volume = read_volume(scans[patient.patient].path)
+        assert volume.warnings == ()
+        assert np.array_equal(volume.hu, scan.hu)
+        assert np.allclose(volume.locations, scan.locations)
+        lesions, lungs = read_truth(folder, patient.patient)
+        assert np.array_equal(lesions, scan.lesions) and np.array_equal(lungs, scan.lungs)
+    assert is_phantom(folder)
+
+
+def test_label_arrays_have_the_published_traps(folder, cohort, rendered):
+    index = _rows(folder / "Index.csv")
+    assert list(index[0]) == ["Label Index", "Diagnosis", "Relative Path", "Folder/ID"]
+    assert [row["Folder/ID"] for row in index] == ["P001", "P002", "P003", "cap001"]
+    assert [row["Label Index"] for row in index] == ["0", "1", "3", "4"]  # 2 is left out
+    assert {row["Relative Path"] for row in index} == {"./COVID-19/", "./CAP/"}
+    scans = {p.patient: scan for p, scan in zip(cohort, rendered, strict=True)}
+    slices, lobes = (np.load(folder / (kind + UPDATED)) for kind in ("Slice", "Lobe"))
+    assert slices.shape == (4, 200) and lobes.shape == (4, 200, 5)
+    assert slices.dtype == np.int32 and lobes.dtype == np.float64
+    assert np.array_equal(slices, lobes.any(axis=2))
+    for row, entry in enumerate(index):
+        scan = scans[entry["Folder/ID"]]
+        count = len(scan.hu)
+        assert np.array_equal(lobes[row, :count], scan.lobes) and not lobes[row, count:].any()
+        assert scan.infected.any()
+        # A slice is infected where its lesions are as large as one lobe's must be, or larger.
+        area = scan.lesions.sum(axis=(1, 2)) * scan.pixel**2
+        assert (area[scan.infected] >= phantom.LABEL_MM2).all()
+        assert (area[~scan.infected] < 5 * phantom.LABEL_MM2).all()
+    first = np.load(folder / ("Slice" + FIRST))
+    assert first.dtype == np.int64
+    assert 0 < first[0].sum() < slices[0].sum() and not (first[0] > slices[0]).any()
+    assert np.array_equal(first[1:], slices[1:])
+
+
+def test_the_study_reads_the_labels(folder, cohort, rendered):
+    labels = read_slice_labels(folder)
+    for patient, scan in zip(cohort, rendered, strict=True):
+        names = [fields["name"] for fields in _headers(folder, patient)]
+        found = labels.infection(patient.patient, names)
+        if patient.patient in ("P004", "cap002"):
+            assert found is None
+        else:
+            assert np.array_equal(found, scan.infected)
+            assert np.array_equal(labels.lobes(patient.patient, names), scan.lobes)
+
+
+def test_the_gap_is_the_published_one_in_large_cohorts(tmp_path):
+    patients = draw_cohort(50, 0, 0, seed=0)
+    nothing = {p.patient: np.zeros((201, 5), bool) for p in patients}
+    phantom._write_labels(tmp_path, patients, nothing)
+    numbers = [int(row["Label Index"]) for row in _rows(tmp_path / "Index.csv")]
+    assert numbers == [*range(43), *range(44, 51)]
+    assert np.load(tmp_path / ("Slice" + UPDATED)).shape == (50, 201)  # a scan that long
+
+
+def test_the_table_tells_every_drawn_parameter(folder, cohort, rendered):
+    for row, patient, scan in zip(_rows(folder / "phantom.csv"), cohort, rendered, strict=True):
+        assert (row["patient"], row["label"]) == (patient.patient, patient.label)
+        assert row["folder"] == patient.folder and int(row["slices"]) == len(scan.hu)
+        assert int(row["infected_slices"]) == scan.infected.sum()
+        share = scan.lesions.sum() / scan.lungs.sum()
+        assert float(row["lesion_share"]) == pytest.approx(share, abs=1e-4)
+        assert 2000 < int(row["lung_ml"]) < 9500
+        drawn = {k: str(v) for k, v in drawn_values(patient).items() if k != "thickness_mm"}
+        assert drawn.items() <= row.items()
+        used = {name.split("_")[0] for name in row if name.startswith(("covid_", "cap_"))
+                and row[name]}  # fmt: skip
+        assert used == {COVID: {"covid"}, CAP: {"cap"}, NORMAL: set()}[patient.label]
+
+
+def test_the_bytes_depend_neither_on_the_jobs_nor_on_what_was_read(folder, cohort, tmp_path):
+    assert _headers(folder, cohort[0])  # reading DICOM changes what GDCM writes later on
+    assert _hashes(write_cohort(tmp_path / "alone", **SMALL, jobs=1)) == _hashes(folder)
+
+
+def test_same_folder_is_left_alone_and_another_cohort_replaces_it(tmp_path):
+    out = write_cohort(tmp_path / "set", **TINY)
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
+    write_cohort(out, **TINY)
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == before
+    first = _hashes(out)
+    write_cohort(out, **TINY, seed=2)
+    assert json.loads((out / "phantom.json").read_text(encoding="utf-8"))["seed"] == 2
+    assert _hashes(out)["truth/P001.npz"] != first["truth/P001.npz"]
+    assert [p.name for p in tmp_path.iterdir()] == ["set"]
+
+
+def test_interrupted_cohort_leaves_nothing(tmp_path, monkeypatch):
+    def broken(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(phantom, "_write_patient", broken)
+    with pytest.raises(KeyboardInterrupt):
+        write_cohort(tmp_path / "set", **TINY)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("recipe", [None, "[]", '{"generator": "chest radiographs 1"}', "\xff{"])
+def test_a_folder_of_something_else_is_not_touched(tmp_path, recipe):
+    (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
+    if recipe is not None:
+        (tmp_path / "phantom.json").write_bytes(recipe.encode("latin-1"))
+    before = _hashes(tmp_path)
+    with pytest.raises(InputError, match="no phantom scans"):
+        write_cohort(tmp_path, **TINY)
+    assert _hashes(tmp_path) == before
+
+
+def test_other_folders_are_no_phantoms(tmp_path):
+    assert not is_phantom(tmp_path)
+    (tmp_path / "phantom.json").write_text('{"generator": "chest radiographs 1"}', encoding="utf-8")
+    assert not is_phantom(tmp_path)
+    (tmp_path / "phantom.json").write_text('{"gener', encoding="utf-8")
+    with pytest.raises(InputError, match="phantom.json"):
+        is_phantom(tmp_path)
+
+
+def test_a_missing_or_broken_truth_is_named(tmp_path):
+    (tmp_path / "truth").mkdir()
+    for content in (None, b"", b"PK\x03\x04 cut short"):
+        if content is not None:
+            (tmp_path / "truth" / "P001.npz").write_bytes(content)
+        with pytest.raises(InputError, match="P001.npz"):
+            read_truth(tmp_path, "P001")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"covid": -1}, {"size": 32}, {"size": 600}, {"seed": -1}, {"slice_spacing": 0.1}, {"jobs": 0},
+     {"slice_spacing": 50.0}, {"kind": "mixed"}, {"kind": "low-dose", "cap": 2},
+     {"covid": 0, "cap": 0, "normal": 0}],
+)  # fmt: skip
+def test_impossible_arguments_are_refused(tmp_path, wrong):
+    name = "covid" if wrong.get("normal") == 0 else list(wrong)[-1]
+    with pytest.raises(InputError, match=name):
+        write_cohort(tmp_path / "set", **(TINY | wrong))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_writes_scans_and_names_errors(tmp_path):
+    out = tmp_path / "scans"
+    command = [sys.executable, str(ROOT / "scripts" / "make_phantom.py"), "ct", "--out", str(out)]
+    command += "--covid 1 --cap 0 --normal 1 --slice-spacing 20 --jobs 1 --size".split()
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done, failed = (
+        subprocess.run([*command, size], capture_output=True, text=True, env=environment)
+        for size in ("48", "9")
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(_rows(out / "phantom.csv")) == 2
+    assert failed.returncode == 2
+    assert "size=9" in failed.stderr and "Traceback" not in failed.stderr
+
+
+# ---- the cohort ---------------------------------------------------------------------------------
+
+
+def test_parameters_do_not_depend_on_the_class():
+    cohort = draw_cohort(60, 60, 60, seed=3)
+    for group, kind in {"body": Body, "scan": Scan, "lesion": Lesion}.items():
+        for name in [f.name for f in dataclasses.fields(kind)]:
+            values = {label: [] for label in CLASSES}
+            for patient in cohort:
+                values[patient.label].append(getattr(getattr(patient, group), name))
+            order = sorted({v for column in values.values() for v in column})
+            ranks = {k: [order.index(v) for v in column] for k, column in values.items()}
+            for label in (COVID, CAP):  # every stratum once in each class
+                assert ks_2samp(ranks[NORMAL], ranks[label]).statistic <= 0.05, (name, label)
+
+
+def test_kinds_differ_in_dose_thickness_and_operations():
+    standard, low, heart = (
+        draw_cohort(20, 0, 20, 3, kind) for kind in ("standard", "low-dose", "heart")
+    )
+    for plain, noisy in zip(standard, low, strict=True):
+        assert noisy.noise_hu == pytest.approx(LOW_DOSE_NOISE * plain.noise_hu)
+        assert plain.thickness_mm == noisy.thickness_mm == 2
+        assert plain.operation == noisy.operation == "none"
+    assert {p.thickness_mm for p in heart} == {1, 1.5, 2, 3, 5}
+    assert {p.operation for p in heart} == set(OPERATIONS)
+    assert all(h.heart > 1.15 * s.heart for h, s in zip(heart, standard, strict=True))
+
+
+# ---- the scans ----------------------------------------------------------------------------------
+
+
+def test_rendering_is_deterministic_and_seeded():
+    patient = draw_cohort(1, 1, 1, 7)[1]
+    first, second = render(patient, 64, 20.0), render(patient, 64, 20.0)
+    assert first.hu.dtype == np.int16 and first.hu.shape[1:] == (64, 64)
+    for field in dataclasses.fields(first):
+        assert np.array_equal(getattr(first, field.name), getattr(second, field.name))
+    other = render(dataclasses.replace(patient, seed=8), 64, 20.0)
+    assert not np.array_equal(first.hu, other.hu)
+
+
+def test_the_label_alone_changes_nothing_but_the_lesions():
+    patient = draw_cohort(2, 2, 2, 9)[0]
+    scans = {
+        label: render(dataclasses.replace(patient, label=label), 96, 20.0) for label in CLASSES
+    }
+    normal = scans[NORMAL]
+    assert not normal.lesions.any() and not normal.lobes.any()
+    near = [cv2.dilate(m.astype(np.uint8), np.ones((7, 7))) for m in normal.lungs]
+    beside = np.stack(near) == 0
+    for label in (COVID, CAP):
+        scan = scans[label]
+        assert np.array_equal(scan.lungs, normal.lungs)
+        difference = scan.hu.astype(int) - normal.hu
+        assert not difference[beside].any()
+        rest = normal.lungs & ~scan.lesions
+        assert difference[scan.lesions].mean() > 150 > 10 * np.abs(difference[rest]).mean()
+
+
+def test_a_patient_is_the_same_at_every_size():
+    patient = draw_cohort(2, 2, 2, 9)[0]
+    coarse, fine = render(patient, 64, 20.0), render(patient, 128, 20.0)
+    assert np.array_equal(coarse.locations, fine.locations)
+    for name in ("lungs", "lesions"):
+        small = getattr(coarse, name)
+        large = getattr(fine, name).reshape(len(small), 64, 2, 64, 2).mean(axis=(2, 4)) > 0.5
+        assert 2 * (small & large).sum() / (small.sum() + large.sum()) > 0.7, name
+
+
+def test_anatomy_runs_from_apex_to_base():
+    """What a reader orients by: shoulders above, two lungs, heart, liver below, with their HU."""
+    scan = render(draw_cohort(1, 1, 2, 10)[3], 256, 8.0)
+    area = scan.lungs.sum(axis=(1, 2)) * scan.pixel**2
+    levels = np.flatnonzero(area > 0)
+    first, last = levels[0], levels[-1]
+    middle = (first + last) // 2
+    assert first > 0  # neck and shoulders above the lungs
+    assert area[first] < 0.3 * area[middle] and area[last] < 0.3 * area[middle]
+    halves = ndimage.label(scan.lungs[middle])[0]
+    sizes = np.sort(np.bincount(halves.ravel())[1:])[::-1]
+    assert sizes[1] > 0.4 * sizes[0]  # two lungs
+    lungs = np.median(scan.hu[scan.lungs])
+    assert -930 < lungs < -770
+    below = scan.hu[round(first + 0.93 * (last - first))].astype(float)
+    blood = cv2.GaussianBlur(scan.hu[round(first + 0.6 * (last - first))].astype(float), (0, 0), 3)
+    liver = cv2.GaussianBlur(below, (0, 0), 3)
+    size = len(below)
+    assert 40 < np.median(liver[size // 3 : 2 * size // 3, size // 4 : 2 * size // 5]) < 75
+    assert 25 < np.median(blood[size // 3 : size // 2, size // 2 : 3 * size // 5]) < 60
+    assert (scan.hu[middle] > 300).sum() * scan.pixel**2 > 800  # ribs, spine, sternum
+    assert scan.hu[middle][:8].mean() == pytest.approx(-1000, abs=15)  # air above the patient
+    back = ndimage.uniform_filter(scan.lungs[middle].astype(float), 1) > 0
+    rows = np.flatnonzero(back.any(axis=1))
+    front, rear = scan.lungs[middle].copy(), scan.lungs[middle].copy()
+    front[rows[len(rows) // 3] :], rear[: rows[2 * len(rows) // 3]] = False, False
+    assert np.median(scan.hu[middle][rear]) > np.median(scan.hu[middle][front]) + 5
+
+
+def _sides(patient, scan) -> np.ndarray:
+    """Share of the lesions in the right and the left lung."""
+    middle = scan.lungs.any(axis=(0, 1)).nonzero()[0]
+    split = (middle[0] + middle[-1]) // 2
+    return np.array([scan.lesions[..., :split].sum(), scan.lesions[..., split:].sum()])
+
+
+@pytest.fixture(scope="module")
+def infected():
+    patients = draw_cohort(7, 7, 0, seed=21)
+    made = Parallel(n_jobs=2)(delayed(render)(patient, 96, 15.0) for patient in patients)
+    return list(zip(patients, made, strict=True))
+
+
+def test_lesions_are_where_and_as_large_as_they_should_be(infected):
+    depths = []
+    for patient, scan in infected:
+        assert not (scan.lesions & ~scan.lungs).any()
+        share = scan.lesions.sum() / scan.lungs.sum()
+        drawn = patient.lesion.covid_extent if patient.label == COVID else patient.lesion.cap_extent
+        assert 0.5 * drawn < share < 1.8 * drawn
+        sides = _sides(patient, scan)
+        if patient.label == COVID:
+            assert sides.min() > 0
+            depth = np.stack([ndimage.distance_transform_edt(lung) for lung in scan.lungs])
+            depths.append(np.median(depth[scan.lesions]) * scan.pixel)
+        elif not patient.lesion.cap_both:
+            assert sides.min() < 0.05 * sides.max()
+    assert np.median(depths) < 15 and max(depths) < 35  # mm: near the pleura
+
+
+def test_ground_glass_and_consolidation_have_their_densities(infected):
+    for patient, scan in infected:
+        core = np.stack([ndimage.binary_erosion(m, iterations=2) for m in scan.lesions])
+        if core.sum() < 30:
+            continue
+        density = np.median(scan.hu[core])
+        assert (-720 < density < -120) if patient.label == COVID else (-100 < density < 90)
+        around = np.median(scan.hu[scan.lungs & ~scan.lesions])
+        assert density > around + 120  # it can be seen
+
+
+def test_segmentation_keeps_ground_glass_and_cuts_consolidation_on_the_pleura(infected):
+    """As on real scans: what is as dense as the chest wall and touches it goes with the wall."""
+    lost = {COVID: [], CAP: []}
+    for patient in draw_cohort(4, 4, 0, seed=22):
+        scan = render(patient, 256, 20.0)
+        for hu, lesions in zip(scan.hu, scan.lesions, strict=True):
+            if lesions.sum() * scan.pixel**2 > 300:
+                lost[patient.label].append(lost_share(lesions, segment_lungs(hu)))
+    assert np.median(lost[COVID]) < 0.1
+    assert np.mean(lost[CAP]) > np.mean(lost[COVID]) + 0.1
+
+
+def test_low_dose_scans_are_noisier_and_heart_scans_hold_metal_and_fluid():
+    plain, noisy = (draw_cohort(1, 0, 1, 5, kind)[0] for kind in ("standard", "low-dose"))
+    pair = [render(patient, 128, 20.0) for patient in (plain, noisy)]
+    quiet, loud = (scan.hu[:, :20, :20].std() for scan in pair)
+    assert 1.6 < loud / quiet < 2.4
+    heart = draw_cohort(0, 0, 6, 5, "heart")
+    for patient in heart:
+        scan = render(patient, 64, 20.0)
+        metal = (scan.hu > 1500).any()
+        assert metal == (patient.operation not in ("none", "effusion"))
+        without = dataclasses.replace(patient.body, operation="none")
+        clear = render(dataclasses.replace(patient, body=without), 64, 20.0)
+        drained = clear.lungs & ~scan.lungs
+        if "effusion" in patient.operation:
+            assert abs(np.median(scan.hu[drained]) - 8) < 40
+            assert drained.sum() > 0.01 * clear.lungs.sum()
+        else:
+            assert not drained.any()
+
+
+def _floors(seeds: tuple[int, int], counts, size: int, spacing: float) -> tuple[float, float]:
+    """Intensity and thumbnails of whole scans: two cohorts, each scored by the other's fit."""
+    features, labels = {floors.scan_intensity: [], floors.scan_thumbnails: []}, []
+    for seed in seeds:
+        cohort = draw_cohort(*counts, seed)
+        made = Parallel(n_jobs=2, return_as="generator")(
+            delayed(render)(patient, size, spacing) for patient in cohort
+        )
+        rows = [[feature(scan.hu) for feature in features] for scan in made]
+        for column, values in zip(features.values(), zip(*rows, strict=True), strict=True):
+            column.append(np.stack(values))
+        labels.append(np.array([CLASSES.index(p.label) for p in cohort]))
+    return tuple(floors.exchanged_accuracy(tuple(f), tuple(labels)) for f in features.values())
+
+
+def test_intensity_and_thumbnails_are_no_solution():
+    assert max(_floors((11, 12), (20, 20, 20), 48, 20.0)) <= 0.55
+
+
+@pytest.mark.slow
+def test_intensity_and_thumbnails_are_no_solution_in_large_cohorts():
+    assert max(_floors((13, 14), (60, 60, 60), 112, 12.0)) <= 0.55
