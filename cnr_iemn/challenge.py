@@ -11,6 +11,16 @@ TABLES = {"6": "first test set", "7": "second test set", "8": "third test set",
 OURS = "ours"
 
 
+def was_submitted(experiment: Experiment) -> bool:
+    """Whether an experiment is what the paper sent in: XGBoost on all networks' features.
+
+    By each protocol, and only where there are test sets.
+    """
+    config = experiment.config
+    several = len(config.get("slice_runs", ())) > 1
+    return several and config["classifier"] == "xgboost" and experiment.has("test")
+
+
 def format_challenge(experiment: Experiment, paper_data: bool) -> str:
     """The paper's tables of test results with a line of ours, as text.
 
@@ -18,7 +28,7 @@ def format_challenge(experiment: Experiment, paper_data: bool) -> str:
         experiment: a patient stage that was asked about test sets.
         paper_data: whether those were the challenge's own; only then is there a place.
     """
-    parts = []
+    parts = [f"{experiment.name}:"]
     for table, name in TABLES.items():
         reported = [r for r in load_reported(STUDY) if r.table == table]
         part = reported[0].dataset

@@ -20,7 +20,7 @@ from replication.figures import save_confusion, save_curves
 from replication.multiclass import ClassPredictions
 from replication.records import METRICS, PREDICTIONS, read_csv, read_json, write_csv
 from replication.run import RunFolder
-from replication.verdict import Experiment
+from replication.verdict import Experiment, format_table
 
 SCANS = "scans.csv"  # scores of every slice of every scan, which the patient stage counts
 FLOORS = {
@@ -28,6 +28,7 @@ FLOORS = {
     "intensity": floors.intensity_floor,
     "majority": floors.majority_floor,
 }
+METRICS_SHOWN = ("accuracy", "balanced_accuracy")
 # What of the configuration is only looked at here: with other values a run is evaluated again.
 EVALUATION_SETTINGS = ("rise_slices", "rise_masks", "paper_data")
 
@@ -204,8 +205,7 @@ def _floors(slices: Slices, file: Path) -> dict:
 def compare_with_floor(val: ClassPredictions, answers: np.ndarray) -> dict:
     """Accuracy and balanced accuracy above those of a floor's answers to the same samples."""
     return {
-        metric: multiclass.accuracy_above(val, answers, metric=metric)
-        for metric in ("accuracy", "balanced_accuracy")
+        metric: multiclass.accuracy_above(val, answers, metric=metric) for metric in METRICS_SHOWN
     }
 
 
@@ -261,21 +261,33 @@ def why_not_comparable(config: CnrIemnConfig, stores: Sequence[Store]) -> list[s
     return reasons
 
 
-def summarise(experiment: Experiment) -> str:
-    """A line on an experiment: accuracies beside their floors, mean over the seeds."""
-    level = experiment.config["level"]
-    line = f"{experiment.name}, {experiment.seeds} seed(s), {level}s: "
-    for metric in ("accuracy", "balanced_accuracy"):
+def summarise(experiments: Sequence[Experiment]) -> str:
+    """Tables of all slice networks and all patient stages on the validation part, as text.
+
+    A row for each: accuracy and balanced accuracy with 95 % intervals, mean over the seeds, and the
+    same of each floor; then a line on the heat maps of each network that has them.
+    """
+    parts = []
+    for level in ("slice", "patient"):
+        rows = [_summary(e) for e in experiments if e.config["level"] == level]
+        if rows:
+            parts.append(f"{level}s, validation (accuracy / balanced accuracy):")
+            parts.append(format_table(rows))
+    parts += [f"{e.name}: {explain.describe(e)}" for e in experiments if e.has("rise")]
+    return "\n".join(parts)
+
+
+def _summary(e: Experiment) -> dict[str, str]:
+    level = e.config["level"]
+    row = {"experiment": e.name, "seeds": str(e.seeds)}
+    for metric in METRICS_SHOWN:
         value, low, high = (
-            experiment.mean(splits.VAL, level, metric, key) for key in ("value", "low", "high")
+            e.mean(splits.VAL, level, metric, key) for key in ("value", "low", "high")
         )
-        line += f"\n  {metric.replace('_', ' ')} val {value:.4f} [{low:.3f}, {high:.3f}]; floors"
-        for name in FLOORS:
-            floor, low, high = (
-                experiment.mean("floors", name, metric, key) for key in ("floor", "low", "high")
-            )
-            line += f" {name} {floor:.3f} (above it by [{low:.3f}, {high:.3f}]),"
-        line = line.rstrip(",")
-    if experiment.has("rise"):
-        line += "\n  " + explain.describe(experiment)
-    return line
+        row[metric.replace("_", " ")] = f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    for name in FLOORS:
+        row[f"{name} floor"] = " / ".join(
+            f"{e.mean('floors', name, metric, 'floor'):.3f}" for metric in METRICS_SHOWN
+        )
+    row["n"] = f"{e.mean(splits.VAL, level, 'n'):.0f}"
+    return row

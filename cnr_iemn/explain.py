@@ -69,10 +69,11 @@ def explain_run(
         slices.scans.store.samples, config.size_of(slice_run.network), config, slice_run.seed
     )[rows]
     inputs = stack_channels(images, gray_only=False).numpy()
+    at = compile_classifier(model)
     found: list[RiseMaps] = []
     scores = []
     for position, image, label in zip(positions(number, total)[rows], inputs, labels, strict=True):
-        predict = bind_position(model, position)
+        predict = at(position)
         heat = rise(predict, image, [int(label)], config.rise_masks, **RISE_SETTINGS, progress=True)
         found.append(heat)
         scores.append(
@@ -115,20 +116,29 @@ def choose_explained(config: CnrIemnConfig, slices: Slices) -> np.ndarray:
     return np.array(chosen)
 
 
-def bind_position(model: keras.Model, position: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """From images alone to class probabilities: the multi-task model with its second input fixed.
+def compile_classifier(
+    model: keras.Model,
+) -> Callable[[np.ndarray], Callable[[np.ndarray], np.ndarray]]:
+    """The multi-task model as a function of images alone, for a second input that is fixed.
 
     Args:
         model: of `build_slice_network` with regions.
-        position: float32 (2,).
+
+    Returns:
+        A function from a position, float32 (2,), to a function from images, float32 (n, height,
+        width, 3), to class probabilities (n, classes). It is traced once for all positions.
     """
 
     @tf.function(reduce_retracing=True)
-    def classify(images: tf.Tensor) -> tf.Tensor:
-        where = tf.repeat(tf.constant(position)[None], tf.shape(images)[0], axis=0)
-        return model([images, where], training=False)["class"]
+    def classify(images: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+        positions = tf.repeat(position[None], tf.shape(images)[0], axis=0)
+        return model([images, positions], training=False)["class"]
 
-    return lambda images: classify(tf.convert_to_tensor(images)).numpy()
+    def at(position: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        where = tf.constant(position, tf.float32)
+        return lambda images: classify(tf.constant(images), where).numpy()
+
+    return at
 
 
 def save_maps(path: Path, explained: Explained) -> None:

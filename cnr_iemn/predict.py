@@ -11,7 +11,7 @@ from cnr_iemn import pictures
 from cnr_iemn.batches import positions, stack_channels
 from cnr_iemn.config import CLASSES, NORMAL, PAPER_ROWS, CnrIemnConfig
 from cnr_iemn.data import Preparation, make_samples
-from cnr_iemn.explain import RISE_SETTINGS, bind_position
+from cnr_iemn.explain import RISE_SETTINGS, compile_classifier
 from cnr_iemn.images import GRAY, MASK, SliceImages
 from cnr_iemn.patient import load_classifier, read_features, score_patients
 from preprocessing.ct import read_volume
@@ -148,7 +148,7 @@ def _save_heatmaps(diagnosis: Diagnosis, path: Path, number: int, label: int, ma
     for network, model in diagnosis.models.items():
         image = network_images(model, diagnosis.samples)[np.array([number])]
         inputs = stack_channels(image, gray_only=False)[0].numpy()
-        predict = bind_position(model, where)
+        predict = compile_classifier(model)(where)
         found = rise(predict, inputs, [label], masks, **RISE_SETTINGS, progress=True)
         maps[PAPER_ROWS[network]] = cv2.resize(found.maps[0], sample.shape[:2])
     caption = f"slice {number} of {count}: why {CLASSES[label]}"

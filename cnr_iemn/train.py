@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from joblib import Parallel, delayed
 
-from cnr_iemn import diagnose, pictures
+from cnr_iemn import challenge, diagnose, pictures
 from cnr_iemn.backbones import build_backbone
 from cnr_iemn.batches import make_batches
 from cnr_iemn.config import CLASSES, CnrIemnConfig, Network, Scenario
@@ -72,8 +72,10 @@ def run_study(
 def report(config: CnrIemnConfig, say: Callable[[str], None]) -> list[verdict.Verdict]:
     """Pictures over all networks, a line on each experiment, and verdicts.csv."""
     experiments = verdict.load_runs(config.out / "runs" / STUDY)
+    say(summarise(experiments))
     for experiment in experiments:
-        say(summarise(experiment))
+        if challenge.was_submitted(experiment):
+            say(challenge.format_challenge(experiment, config.paper_data))
     figures = config.out / "figures"
     figures.mkdir(exist_ok=True)
     pictures.save_scenario_confusions(figures, experiments)

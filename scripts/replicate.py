@@ -45,8 +45,9 @@ class Arguments:
     weights: str | None = None
     """Initial weights of V-BreathNet's baselines and of CNR-IEMN's networks
     (scripts/train_vbreathnet.py --help, scripts/train_cnr_iemn.py --help)."""
-    precision: Literal["float32", "auto"] = "float32"
-    """auto: mixed precision where the hardware multiplies it."""
+    precision: Literal["float32", "auto"] | None = None
+    """auto: mixed precision where the hardware multiplies it; what the study's size has if it is
+    not given."""
 
 
 def main() -> None:
@@ -166,8 +167,8 @@ def replicate_cnr_iemn(arguments: Arguments) -> None:
 
 def given(arguments: Arguments, *optional: str) -> dict:
     """The settings that every study shares, and those of `optional` that the user named."""
-    shared = {name: getattr(arguments, name) for name in ("seeds", "shuffle_labels", "precision")}
-    named = {name: getattr(arguments, name) for name in optional}
+    shared = {name: getattr(arguments, name) for name in ("seeds", "shuffle_labels")}
+    named = {name: getattr(arguments, name) for name in (*optional, "precision")}
     return shared | {name: value for name, value in named.items() if value is not None}
 
 
