@@ -61,6 +61,9 @@ class CnrIemnConfig:
     weights: str = "imagenet"
     """Initial weights of the backbones (section 3.3.1: ImageNet): imagenet fetches them, a path
     names a weight file or a folder of them, random does without, and the report says so."""
+    width: float = 1.0
+    """Share of the channels that each convolution of the backbones has, with random weights only;
+    1 is published. Ours: a class cannot train the published ones in an afternoon."""
     seeds: int = 1
     """How many runs, with seeds 0, 1, ... Ours: the paper reports one."""
     stop_after: Literal["prepare", "train", "evaluate"] = "evaluate"
@@ -92,6 +95,10 @@ class CnrIemnConfig:
     """Whether uninfected slices of labelled COVID-19 and CAP scans count as normal. Inferred: the
     10294 normal slices of section 3.3.1 are more than 30 scans can have."""
 
+    augmentation: Literal["copies", "every-epoch"] = "copies"
+    """copies: originals and fixed copies of the infected slices (section 3.3.1). every-epoch: each
+    training slice is drawn anew in every epoch. Ours: the latter; where copies are of infected
+    slices alone, the marks of augmentation, such as a turned table, tell the class."""
     covid_copies: int = 3
     """Augmented copies of each COVID-19 slice of the training part (section 3.3.1)."""
     cap_copies: int = 10
@@ -173,8 +180,11 @@ class CnrIemnConfig:
                 self._refuse(name, "0 to 1")
         if not 0 < self.val_fraction < 1:
             self._refuse("val_fraction", "between 0 and 1")
-        if not 0 < self.crop <= 1:
-            self._refuse("crop", "more than 0, 1 at most")
+        for name in ("crop", "width"):
+            if not 0 < getattr(self, name) <= 1:
+                self._refuse(name, "more than 0, 1 at most")
+        if self.width < 1 and self.weights != "random":
+            self._refuse("width", "1 with pretrained weights; --weights random takes another")
         if not 0 <= self.perspective < 1:
             self._refuse("perspective", "at least 0 and below 1")
         if self.window_high <= self.window_low:

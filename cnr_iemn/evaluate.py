@@ -37,6 +37,9 @@ PAPER_SCANS = (76, 171, 60)
 PAPER_TESTS = [(10, 10, 10), (15, 15, 0), (10, 10, 10)]
 # Ours: what the paper states makes the experiment: with another value nothing is compared.
 PUBLISHED_SETTINGS = (
+    "width",
+    "augmentation",
+    "uninfected_as_normal",
     "val_fraction", "normal_scans", "covid_copies", "cap_copies", "jitter", "jitter_chance",
     "flip_chance", "perspective", "rotation", "batch_size", "plain_epochs", "plain_decays",
     "epochs", "decays", "learning_rate", "focal_gamma", "regions", "region_weight", "groups",

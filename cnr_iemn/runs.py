@@ -18,6 +18,7 @@ SLICE_SETTINGS = (
     "learning_rate", "focal_gamma", "precision", "shuffle_labels",
 )  # fmt: skip
 COPY_SETTINGS = (
+    "augmentation",
     "covid_copies", "cap_copies", "jitter", "jitter_chance", "flip_chance", "perspective",
     "perspective_chance", "rotation", "crop",
 )  # fmt: skip

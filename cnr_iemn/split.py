@@ -87,20 +87,24 @@ class Slices:
         rows = np.concatenate([self.scans.rows[i] for i in np.flatnonzero(self.folds == fold)])
         return rows[self.labels[rows] != UNLABELLED]
 
-    def training_keys(self, config: CnrIemnConfig, scenario: Scenario, fold: int | None):
-        """Items of `SliceImages` that train: labelled slices and, if the scenario has them, copies.
+    def training_keys(
+        self, config: CnrIemnConfig, scenario: Scenario, fold: int | None, epoch: int
+    ) -> np.ndarray:
+        """Items of `SliceImages` that an epoch trains on, in its order.
 
         Paper: section 3.3.1: 3 copies of each COVID-19 slice, 10 of each CAP slice. Ours: of the
         training part alone, as its counts also say (Inferred: 9928 = 4 x 2482, 8162 = 11 x 742).
         """
-        rows = self.rows_of(splits.TRAIN, fold)
-        if scenario in ("gray", "segmented"):
-            return rows
-        count, keys = len(self.labels), [rows]
-        for label, copies in ((COVID, config.covid_copies), (CAP, config.cap_copies)):
-            of_class = rows[self.labels[rows] == label]
-            keys += [of_class + count * copy for copy in range(1, copies + 1)]
-        return np.concatenate(keys)
+        rows, count = self.rows_of(splits.TRAIN, fold), len(self.labels)
+        keys = [rows]
+        if scenario in ("augmented", "multitask"):
+            if config.augmentation == "every-epoch":
+                keys = [rows + count * (epoch + 1)]  # a copy of its own for each epoch
+            else:
+                for label, copies in ((COVID, config.covid_copies), (CAP, config.cap_copies)):
+                    of_class = rows[self.labels[rows] == label]
+                    keys += [of_class + count * copy for copy in range(1, copies + 1)]
+        return np.random.default_rng((self.seed, epoch)).permutation(np.concatenate(keys))
 
     def describe(self) -> str:
         """One line: scans and labelled slices of each part and class."""

@@ -1,13 +1,13 @@
 """The study: slice networks in the paper's scenarios, then patients, and the verdict on both."""
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import keras
-import numpy as np
 from joblib import Parallel, delayed
 
 from cnr_iemn import challenge, diagnose, pictures
@@ -128,23 +128,26 @@ def _run_in_processes(
     # TensorFlow takes it from the environment when it starts; a started one cannot be changed.
     inherited = {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": "1",
                  "TQDM_DISABLE": "1"}  # fmt: skip
+    # A network's runs stay together: they share what TensorFlow compiles.
+    groups = defaultdict(list)
+    for slice_run in runs:
+        groups[slice_run.scenario, slice_run.network].append(slice_run)
     with mock.patch.dict(os.environ, inherited):
-        # Long runs first: the last to end should be short.
-        Parallel(n_jobs=config.jobs)(
-            delayed(_work)(config, folders, slice_run, reasons)
-            for slice_run in sorted(runs, key=lambda r: r.fold is not None)
+        Parallel(n_jobs=config.jobs, batch_size=1)(
+            delayed(_work)(config, folders, group, reasons) for group in groups.values()
         )
 
 
 def _work(
-    config: CnrIemnConfig, folders: list[Path], slice_run: SliceRun, reasons: list[str]
+    config: CnrIemnConfig, folders: list[Path], runs: list[SliceRun], reasons: list[str]
 ) -> None:
     """`train_and_evaluate` in a process of its own, which opens the stores itself."""
     stores = [Store(folder) for folder in folders]
     labels = read_slice_labels(config.data, config.labels)
-    slices = split_scans(config, stores[0], labels, slice_run.seed)
     tests = read_test_sets(config, stores[1:])
-    train_and_evaluate(config, slice_run, slices, tests, reasons, print)
+    for slice_run in runs:
+        slices = split_scans(config, stores[0], labels, slice_run.seed)
+        train_and_evaluate(config, slice_run, slices, tests, reasons, print)
 
 
 def _train(
@@ -157,7 +160,6 @@ def _train(
 ) -> None:
     """Fit one network. Ours: the last epoch's, since the paper names no rule to choose one."""
     scenario, network, seed = slice_run.scenario, slice_run.network, slice_run.seed
-    keys = slices.training_keys(config, scenario, slice_run.fold)
     val = slices.rows_of(splits.VAL)
     batches = partial(
         make_batches, config, slices.scans, network=network, scenario=scenario,
@@ -174,7 +176,7 @@ def _train(
             # Paper: Adam, in all scenarios.
             optimizer=lambda: FusedAdam(config.learning_rate),
             train_data=lambda epoch: batches(
-                keys=np.random.default_rng((seed, epoch)).permutation(keys)
+                keys=slices.training_keys(config, scenario, slice_run.fold, epoch)
             ),
             val_data=batches(keys=val),
             epochs=config.plain_epochs if is_plain(scenario) else config.epochs,
@@ -188,6 +190,7 @@ def _train(
             graph=repr(
                 (
                     scenario,
+                    config.width,
                     network,
                     precision,
                     config.size_of(network),
@@ -210,7 +213,7 @@ def _initial_network(config: CnrIemnConfig, slice_run: SliceRun) -> keras.Model:
 
 def _backbone(config: CnrIemnConfig, network: Network) -> keras.Model:
     side = config.size_of(network)
-    backbone = build_backbone(network, (side, side, 3))
+    backbone = build_backbone(network, (side, side, 3), width=config.width)
     if config.weights != "random":
         load_imagenet(backbone, network, config.weights)
     return backbone

@@ -9,6 +9,7 @@ from cnr_iemn.backbones.densenet import build_densenet161
 from cnr_iemn.backbones.grouped import GroupedConv2D
 from cnr_iemn.backbones.inception import MINIMUM_SIDE as INCEPTION_SIDE
 from cnr_iemn.backbones.inception import build_inception_v3
+from cnr_iemn.backbones.narrow import narrow_backbone
 from cnr_iemn.backbones.resnet import build_resnet
 from cnr_iemn.backbones.torchvision import load_torchvision_weights
 
@@ -29,6 +30,7 @@ def build_backbone(
     input_shape: tuple[int | None, int | None, int],
     weights: Mapping[str, np.ndarray] | None = None,
     classes: int | None = None,
+    width: float = 1.0,
 ) -> keras.Model:
     """A slice network from images to its pooled features, or to logits.
 
@@ -42,6 +44,8 @@ def build_backbone(
         weights: torchvision's names to arrays, as `load_torchvision_weights` takes them (files and
             ImageNet weights: `cnr_iemn.weights`); None for random ones drawn as torchvision does.
         classes: number of logits; None for features.
+        width: share of the channels that each convolution has, for random weights without classes
+            (`narrow_backbone`); 1 is the published network.
 
     Returns:
         An uncompiled model: float32 images (batch, height, width, channels) to features (batch,
@@ -65,6 +69,10 @@ def build_backbone(
         model = build_inception_v3(input_shape, classes)
     else:
         model = build_resnet(name, input_shape, classes, grouped_conv=GroupedConv2D)
+    if width != 1:
+        if weights is not None or classes is not None:
+            raise ValueError("a narrower network has random weights and no classes")
+        return narrow_backbone(model, width)
     if weights is not None:
         load_torchvision_weights(model, weights)
     return model
