@@ -71,7 +71,8 @@ class CnrIemnConfig:
 
     labels: Literal["updated", "first"] = "updated"
     """Slice labels as corrected in September 2021, or as first published. Inferred: the paper's
-    counts (2482 + 1333 slices of COVID-19) are of neither: they precede both."""
+    counts (2482 + 1333 slices of COVID-19, 742 + 436 of CAP) add up to those of the corrected
+    labels, 3815 and 1178, though of 55 scans and dated before the correction."""
     window_low: float = -1000.0
     """HU shown as black. Ours: section 3.3.1 says no contrast enhancement, and no window."""
     window_high: float = 400.0
@@ -93,7 +94,8 @@ class CnrIemnConfig:
     3.3)."""
     uninfected_as_normal: bool = True
     """Whether uninfected slices of labelled COVID-19 and CAP scans count as normal. Inferred: the
-    10294 normal slices of section 3.3.1 are more than 30 scans can have."""
+    10294 normal slices of section 3.3.1 are more than 30 scans can have; with these slices they
+    are still more than expected, so how the paper counted stays open."""
 
     augmentation: Literal["copies", "every-epoch"] = "copies"
     """copies: originals and fixed copies of the infected slices (section 3.3.1). every-epoch: each

@@ -93,7 +93,7 @@ def diagnose_patients(
     floors = patient_floors(slices)
     for patient_run in list_patient_runs(config):
         folder = _run_folder(config, slices, patient_run, folders)
-        if is_evaluated(config, folder):
+        if is_evaluated(config, folder, tests):
             continue
         trains_on = held_out if patient_run.protocol == "out-of-fold" else full
         _run(config, folder, patient_run, slices, tests, full, trains_on, floors, reasons)
@@ -209,7 +209,7 @@ def _run(
     result |= {
         "leaky": False,
         "not_comparable": reasons,
-        "evaluation": evaluation_settings(config),
+        "evaluation": evaluation_settings(config, tests),
         "floors": {name: compare_with_floor(val, answers) for name, answers in floors.items()},
     }
     title = folder.path.parent.name

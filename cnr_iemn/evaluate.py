@@ -10,7 +10,7 @@ from cnr_iemn import explain, floors
 from cnr_iemn.batches import make_batches
 from cnr_iemn.config import CLASSES, CnrIemnConfig
 from cnr_iemn.images import GRAY
-from cnr_iemn.runs import SliceRun
+from cnr_iemn.runs import SliceRun, graph_of
 from cnr_iemn.split import UNLABELLED, Scans, Slices, TestSet
 from preprocessing import splits
 from preprocessing.errors import InputError
@@ -59,7 +59,7 @@ def evaluate_run(
     A fold's network is asked about the scans of its fold; another about all scans there are.
     """
     folder.forget_metrics()
-    model = run.load_model(folder)
+    model = run.load_model(folder, graph_of(config, slice_run, run.set_precision(config.precision)))
     whole = slice_run.fold is None
     scores = score_slices(config, model, slices.scans, slice_run, _asked(slices, slice_run))
     scan_rows = _scan_rows("", slices.scans, scores)
@@ -76,7 +76,7 @@ def evaluate_run(
     result = multiclass.evaluate_class_predictions(file, CLASSES, "slice") | {
         "leaky": False,
         "not_comparable": reasons,
-        "evaluation": evaluation_settings(config),
+        "evaluation": evaluation_settings(config, tests),
         "epochs": len(history),
     }
     if whole:
@@ -91,18 +91,18 @@ def evaluate_run(
     folder.write_metrics(result)
 
 
-def evaluation_settings(config: CnrIemnConfig) -> dict:
-    """The settings that determine an evaluation and no training, JSON-able."""
+def evaluation_settings(config: CnrIemnConfig, tests: Sequence[TestSet]) -> dict:
+    """What determines an evaluation and no training, JSON-able."""
     return {name: getattr(config, name) for name in EVALUATION_SETTINGS} | {
-        "test": [folder.name for folder in config.test]
+        "test": {test.name: test.scans.store.fingerprint for test in tests}
     }
 
 
-def is_evaluated(config: CnrIemnConfig, folder: RunFolder) -> bool:
-    """Whether a run was evaluated to its end with these settings."""
+def is_evaluated(config: CnrIemnConfig, folder: RunFolder, tests: Sequence[TestSet]) -> bool:
+    """Whether a run was evaluated to its end with these settings and test sets."""
     if not folder.finished:
         return False
-    return read_json(folder.path / METRICS).get("evaluation") == evaluation_settings(config)
+    return read_json(folder.path / METRICS).get("evaluation") == evaluation_settings(config, tests)
 
 
 def score_slices(
@@ -235,7 +235,7 @@ def why_not_comparable(config: CnrIemnConfig, stores: Sequence[Store]) -> list[s
     """Why our numbers may not be held against the printed ones.
 
     Raises:
-        InputError: `--paper-data` for scans that are not as many as the paper's.
+        InputError: `--paper-data` for phantoms, or for other numbers of scans than the paper's.
     """
     counts = [tuple(np.bincount(Scans.of(store).diagnoses, minlength=len(CLASSES)).tolist())
               for store in stores]  # fmt: skip
@@ -243,6 +243,10 @@ def why_not_comparable(config: CnrIemnConfig, stores: Sequence[Store]) -> list[s
     if config.shuffle_labels:
         reasons.append("labels were shuffled")
     if any("phantom" in store.column("origin") for store in stores):
+        if config.paper_data:
+            raise InputError(
+                "--paper-data: these are phantoms, not the challenge's scans; drop the flag"
+            )
         reasons.append("phantoms, not the challenge's patients")
     elif config.paper_data and (counts[0] != PAPER_SCANS or counts[1:] not in ([], PAPER_TESTS)):
         raise InputError(

@@ -1,5 +1,6 @@
 """From the predicted slices of a scan to the patient: group percentages, XGBoost and SVM."""
 
+import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,8 +108,11 @@ def load_classifier(folder: Path, kind: Classifier) -> XGBClassifier | SVC:
             if not isinstance(classifier, SVC):
                 raise ValueError(f"holds a {type(classifier).__name__}, no SVM")
             return classifier
+        content = path.read_bytes()
+        if "learner" not in json.loads(content):  # XGBoost ends the process on an empty file
+            raise ValueError("holds no model of XGBoost")
         classifier = XGBClassifier()
-        classifier.load_model(bytearray(path.read_bytes()))
+        classifier.load_model(bytearray(content))
         return classifier
     except (OSError, ValueError, TypeError, KeyError, XGBoostError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0]

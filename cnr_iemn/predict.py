@@ -6,7 +6,10 @@ from pathlib import Path
 import cv2
 import keras
 import numpy as np
+from sklearn.svm import SVC
+from xgboost import XGBClassifier
 
+import cnr_iemn.backbones  # noqa: F401 (saved networks have its layer)
 from cnr_iemn import pictures
 from cnr_iemn.batches import positions, stack_channels
 from cnr_iemn.config import CLASSES, NORMAL, PAPER_ROWS, CnrIemnConfig
@@ -26,50 +29,71 @@ BATCH = 16
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A finished patient stage with its slice networks, loaded.
+
+    Attributes:
+        settings: its config.json.
+        models: the networks by name.
+        classifier: of the patient.
+    """
+
+    settings: dict
+    models: dict[str, keras.Model]
+    classifier: XGBClassifier | SVC
+
+
+@dataclass(frozen=True)
 class Diagnosis:
-    """What the networks and the classifier say of a scan.
+    """What a stage says of a scan.
 
     Attributes:
         probabilities: float (classes,), of the patient.
         scores: network to float32 (slices, classes), of the slices, head first.
         samples: uint8 (slices, side, side, 2): gray, mask.
-        models: the networks by name.
         warnings: of reading, one line each.
     """
 
     probabilities: np.ndarray
     scores: dict[str, np.ndarray]
     samples: np.ndarray
-    models: dict[str, keras.Model]
     warnings: tuple[str, ...]
 
 
-def diagnose_scan(scan: Path, folder: Path) -> Diagnosis:
-    """Read a scan and ask a finished patient stage and its slice networks.
+def load_stage(folder: Path) -> Stage:
+    """Load a patient stage.
 
     Args:
-        scan: folder of DICOM files, or a NIfTI file.
-        folder: run folder of a patient stage, `runs/cnr_iemn/patients-.../seed<k>`.
+        folder: its run folder, `runs/cnr_iemn/patients-.../seed<k>`.
 
     Raises:
-        InputError: the scan cannot be read, or the folder holds no such run.
+        InputError: the folder holds no such run, or a network is gone.
     """
     settings = read_patient_run(folder)
     runs = folder.absolute().parents[2]  # runs/<study>/<experiment>/seed<k>
+    models = {
+        network: run.load_model(RunFolder(runs / path, read_json(runs / path / CONFIG)))
+        for network, path in settings["slice_runs"].items()
+    }
+    return Stage(settings, models, load_classifier(folder, settings["classifier"]))
+
+
+def diagnose_scan(scan: Path, stage: Stage) -> Diagnosis:
+    """Read a scan and ask a patient stage.
+
+    Args:
+        scan: folder of DICOM files, or a NIfTI file.
+
+    Raises:
+        InputError: the scan cannot be read.
+    """
     volume = read_volume(scan)
-    samples = make_samples(Preparation(**settings["preparation"]), volume.hu, scan)
-    models, scores = {}, {}
-    for network, path in settings["slice_runs"].items():
-        slice_settings = read_json(runs / path / CONFIG)
-        models[network] = run.load_model(RunFolder(runs / path, slice_settings))
-        scores[network] = score_samples(models[network], samples)
-    features = read_features(
-        [{"": values.argmax(axis=1)} for values in scores.values()], [""], settings["groups"],
-        len(CLASSES),
-    )  # fmt: skip
-    classifier = load_classifier(folder, settings["classifier"])
-    probabilities = score_patients(classifier, features)[0]
-    return Diagnosis(probabilities, scores, samples, models, volume.warnings)
+    samples = make_samples(Preparation(**stage.settings["preparation"]), volume.hu, scan)
+    scores = {network: score_samples(model, samples) for network, model in stage.models.items()}
+    predicted = [{"": values.argmax(axis=1)} for values in scores.values()]
+    features = read_features(predicted, [""], stage.settings["groups"], len(CLASSES))
+    probabilities = score_patients(stage.classifier, features)[0]
+    return Diagnosis(probabilities, scores, samples, volume.warnings)
 
 
 def read_patient_run(folder: Path) -> dict:
@@ -113,7 +137,7 @@ def network_images(model: keras.Model, samples: np.ndarray) -> SliceImages:
     return SliceImages(samples, size, CnrIemnConfig(Path(), Path()), seed=0)
 
 
-def write_diagnosis(diagnosis: Diagnosis, out: Path, masks: int, title: str) -> None:
+def write_diagnosis(diagnosis: Diagnosis, stage: Stage, out: Path, masks: int, title: str) -> None:
     """Write patient.json, slices.csv, slices.png and heatmaps.png into `out`.
 
     The heat maps are of the slice that the networks together find least normal.
@@ -123,7 +147,7 @@ def write_diagnosis(diagnosis: Diagnosis, out: Path, masks: int, title: str) -> 
     pictures.save_strip(out / "slices.png", diagnosis.samples, mean, title)
     suspicious = int(mean[:, NORMAL].argmin())
     label = int(mean[suspicious].argmax())
-    _save_heatmaps(diagnosis, out / "heatmaps.png", suspicious, label, masks)
+    _save_heatmaps(diagnosis, stage, out / "heatmaps.png", suspicious, label, masks)
     write_csv(out / "slices.csv", [
         {"slice": number, **{f"{network}_{name}": f"{values[number, i]:.6g}"
                              for network, values in diagnosis.scores.items()
@@ -140,12 +164,14 @@ def write_diagnosis(diagnosis: Diagnosis, out: Path, masks: int, title: str) -> 
     })  # fmt: skip
 
 
-def _save_heatmaps(diagnosis: Diagnosis, path: Path, number: int, label: int, masks: int) -> None:
+def _save_heatmaps(
+    diagnosis: Diagnosis, stage: Stage, path: Path, number: int, label: int, masks: int
+) -> None:
     """RISE of one slice by each network, in a row."""
     count = len(diagnosis.samples)
     where = positions(np.array([number]), np.array([count]))[0]
     sample, maps = diagnosis.samples[number], {}
-    for network, model in diagnosis.models.items():
+    for network, model in stage.models.items():
         image = network_images(model, diagnosis.samples)[np.array([number])]
         inputs = stack_channels(image, gray_only=False)[0].numpy()
         predict = compile_classifier(model)(where)

@@ -15,7 +15,7 @@ FOLDS_STUDY = "cnr_iemn_folds"
 # What of the configuration determines a slice network; paths and which are run do not.
 SLICE_SETTINGS = (
     "labels", "val_fraction", "normal_scans", "uninfected_as_normal", "batch_size",
-    "learning_rate", "focal_gamma", "precision", "shuffle_labels",
+    "learning_rate", "focal_gamma", "precision", "shuffle_labels", "width",
 )  # fmt: skip
 COPY_SETTINGS = (
     "augmentation",
@@ -47,6 +47,13 @@ def list_runs(config: CnrIemnConfig, seed: int) -> Iterator[SliceRun]:
 def is_plain(scenario: Scenario) -> bool:
     """Whether a scenario trains without augmented copies, for more epochs."""
     return scenario in ("gray", "segmented")
+
+
+def graph_of(config: CnrIemnConfig, slice_run: SliceRun, precision: str) -> str:
+    """The `Training.graph` of a slice network: runs with the same one differ in weights alone."""
+    same = (config.width, config.focal_gamma, config.regions, config.region_weight)
+    size = config.size_of(slice_run.network)
+    return repr((slice_run.scenario, slice_run.network, size, precision, *same))
 
 
 def run_folder(config: CnrIemnConfig, slices: Slices, slice_run: SliceRun) -> RunFolder:

@@ -1,7 +1,6 @@
 """The study: slice networks in the paper's scenarios, then patients, and the verdict on both."""
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from cnr_iemn.config import CLASSES, CnrIemnConfig, Network, Scenario
 from cnr_iemn.evaluate import evaluate_run, is_evaluated, summarise, why_not_comparable
 from cnr_iemn.explain import save_heatmap_sheet
 from cnr_iemn.multitask import build_slice_network
-from cnr_iemn.runs import STUDY, SliceRun, is_plain, list_runs, run_folder
+from cnr_iemn.runs import STUDY, SliceRun, graph_of, is_plain, list_runs, run_folder
 from cnr_iemn.scans import read_slice_labels
 from cnr_iemn.split import Slices, TestSet, read_test_sets, split_scans
 from cnr_iemn.weights import load_imagenet
@@ -52,15 +51,17 @@ def run_study(
     labels = read_slice_labels(config.data, config.labels)
     slices_of = {seed: split_scans(config, stores[0], labels, seed) for seed in seeds}
     tests = read_test_sets(config, stores[1:])
-    check_weights(config)
+    weights = check_weights(config)
     for seed in seeds:
         say(f"seed {seed}: {slices_of[seed].describe()}")
     runs = [slice_run for seed in seeds for slice_run in list_runs(config, seed)]
     if config.jobs == 1:
         for slice_run in runs:
-            train_and_evaluate(config, slice_run, slices_of[slice_run.seed], tests, reasons, say)
+            train_and_evaluate(
+                config, slice_run, slices_of[slice_run.seed], tests, weights, reasons, say
+            )
     else:
-        _run_in_processes(config, stores, runs, reasons)
+        _run_in_processes(config, stores, runs, weights, reasons)
     if "multitask" in config.scenario and config.stop_after == "evaluate":
         for seed in seeds:
             diagnose.diagnose_patients(config, slices_of[seed], tests, reasons)
@@ -70,7 +71,7 @@ def run_study(
 
 
 def report(config: CnrIemnConfig, say: Callable[[str], None]) -> list[verdict.Verdict]:
-    """Pictures over all networks, a line on each experiment, and verdicts.csv."""
+    """Pictures over all networks, a line on each experiment, and verdict-cnr_iemn.csv."""
     experiments = verdict.load_runs(config.out / "runs" / STUDY)
     say(summarise(experiments))
     for experiment in experiments:
@@ -81,17 +82,25 @@ def report(config: CnrIemnConfig, say: Callable[[str], None]) -> list[verdict.Ve
     pictures.save_scenario_confusions(figures, experiments)
     save_heatmap_sheet(config, figures, experiments)
     verdicts = verdict.judge_runs(STUDY, experiments)
-    write_csv(config.out / "verdicts.csv", verdict.as_rows(verdicts))
+    write_csv(config.out / f"verdict-{STUDY}.csv", verdict.as_rows(verdicts))
     return verdicts
 
 
-def check_weights(config: CnrIemnConfig) -> None:
-    """Refuse, before any training, initial weights that cannot be had."""
+def check_weights(config: CnrIemnConfig) -> dict[str, str]:
+    """Refuse, before any training, initial weights that cannot be had.
+
+    Returns:
+        For each network, which weights it starts from, for the record.
+    """
     if config.weights == "random":
-        return
+        return dict.fromkeys(config.network, "random")
+    records = {}
     for network in config.network:
-        _backbone(config, network)
+        side = config.size_of(network)
+        backbone = build_backbone(network, (side, side, 3))
+        records[network] = load_imagenet(backbone, network, config.weights)
         keras.backend.clear_session()
+    return records
 
 
 def learning_rate_of(config: CnrIemnConfig, scenario: Scenario, epoch: int) -> float:
@@ -106,6 +115,7 @@ def train_and_evaluate(
     slice_run: SliceRun,
     slices: Slices,
     tests: list[TestSet],
+    weights: dict[str, str],
     reasons: list[str],
     say: Callable[[str], None],
 ) -> None:
@@ -114,13 +124,19 @@ def train_and_evaluate(
     precision = run.set_precision(config.precision)
     if not folder.trained:
         name = f"{folder.path.parent.name}/{folder.path.name}"
-        _train(config, folder, slice_run, slices, precision, lambda line: say(f"{name}: {line}"))
-    if config.stop_after == "evaluate" and not is_evaluated(config, folder):
+        environment = run.describe_environment(slices.scans.store.fingerprint, precision)
+        environment["initial_weights"] = weights[slice_run.network]
+        _train(config, folder, slice_run, slices, environment, lambda line: say(f"{name}: {line}"))
+    if config.stop_after == "evaluate" and not is_evaluated(config, folder, tests):
         evaluate_run(config, folder, slice_run, slices, tests, reasons)
 
 
 def _run_in_processes(
-    config: CnrIemnConfig, stores: Sequence[Store], runs: Sequence[SliceRun], reasons: list[str]
+    config: CnrIemnConfig,
+    stores: Sequence[Store],
+    runs: Sequence[SliceRun],
+    weights: dict[str, str],
+    reasons: list[str],
 ) -> None:
     """`train_and_evaluate` of each run, several at once, in processes with fewer threads each."""
     threads = max((os.cpu_count() or 1) // config.jobs, 1)
@@ -128,26 +144,33 @@ def _run_in_processes(
     # TensorFlow takes it from the environment when it starts; a started one cannot be changed.
     inherited = {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": "1",
                  "TQDM_DISABLE": "1"}  # fmt: skip
-    # A network's runs stay together: they share what TensorFlow compiles.
-    groups = defaultdict(list)
-    for slice_run in runs:
-        groups[slice_run.scenario, slice_run.network].append(slice_run)
+    # Whole networks first, then the folds, those of the last network first: the worker that ended
+    # with it has its graph compiled already.
+    whole = [slice_run for slice_run in runs if slice_run.fold is None]
+    folds = sorted(
+        (slice_run for slice_run in runs if slice_run.fold is not None),
+        key=lambda slice_run: -config.network.index(slice_run.network),
+    )
     with mock.patch.dict(os.environ, inherited):
         Parallel(n_jobs=config.jobs, batch_size=1)(
-            delayed(_work)(config, folders, group, reasons) for group in groups.values()
+            delayed(_work)(config, folders, slice_run, weights, reasons)
+            for slice_run in [*whole, *folds]
         )
 
 
 def _work(
-    config: CnrIemnConfig, folders: list[Path], runs: list[SliceRun], reasons: list[str]
+    config: CnrIemnConfig,
+    folders: list[Path],
+    slice_run: SliceRun,
+    weights: dict[str, str],
+    reasons: list[str],
 ) -> None:
     """`train_and_evaluate` in a process of its own, which opens the stores itself."""
     stores = [Store(folder) for folder in folders]
     labels = read_slice_labels(config.data, config.labels)
+    slices = split_scans(config, stores[0], labels, slice_run.seed)
     tests = read_test_sets(config, stores[1:])
-    for slice_run in runs:
-        slices = split_scans(config, stores[0], labels, slice_run.seed)
-        train_and_evaluate(config, slice_run, slices, tests, reasons, print)
+    train_and_evaluate(config, slice_run, slices, tests, weights, reasons, print)
 
 
 def _train(
@@ -155,12 +178,11 @@ def _train(
     folder: RunFolder,
     slice_run: SliceRun,
     slices: Slices,
-    precision: str,
+    environment: dict,
     say: Callable[[str], None],
 ) -> None:
     """Fit one network. Ours: the last epoch's, since the paper names no rule to choose one."""
     scenario, network, seed = slice_run.scenario, slice_run.network, slice_run.seed
-    val = slices.rows_of(splits.VAL)
     batches = partial(
         make_batches, config, slices.scans, network=network, scenario=scenario,
         labels=slices.labels, seed=seed,
@@ -178,7 +200,8 @@ def _train(
             train_data=lambda epoch: batches(
                 keys=slices.training_keys(config, scenario, slice_run.fold, epoch)
             ),
-            val_data=batches(keys=val),
+            # A fold's network is only asked about its fold, once it is trained.
+            val_data=batches(keys=slices.rows_of(splits.VAL)) if slice_run.fold is None else None,
             epochs=config.plain_epochs if is_plain(scenario) else config.epochs,
             seed=seed,
             loss={"class": loss(), "region": loss()} if both_tasks else loss(),
@@ -187,20 +210,9 @@ def _train(
             learning_rate=partial(learning_rate_of, config, scenario),
             chosen_by="last",
             fuse_batch_norm=True,
-            graph=repr(
-                (
-                    scenario,
-                    config.width,
-                    network,
-                    precision,
-                    config.size_of(network),
-                    config.focal_gamma,
-                    config.regions,
-                    config.region_weight,
-                )
-            ),
+            graph=graph_of(config, slice_run, environment["precision"]),
         ),
-        run.describe_environment(slices.scans.store.fingerprint, precision),
+        environment,
         say,
     )
 

@@ -17,13 +17,24 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
-from benchmark_rows import kolarik2023, shared, vbreathnet
+from benchmark_rows import (
+    backbones,
+    cnr_iemn,
+    ct_reading,
+    kolarik2023,
+    rise,
+    segmentation,
+    shared,
+    vbreathnet,
+)
 from benchmark_rows.measuring import Row
 
 from replication.cli import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
-MEASURE = kolarik2023.ROWS | vbreathnet.ROWS | shared.ROWS
+MEASURE = kolarik2023.ROWS | vbreathnet.ROWS
+MEASURE |= ct_reading.ROWS | segmentation.ROWS | backbones.ROWS | rise.ROWS | cnr_iemn.ROWS
+MEASURE |= shared.ROWS
 
 
 @dataclass(frozen=True)

@@ -30,15 +30,16 @@ def main() -> None:
     """Read the command line, ask the networks, print the probabilities."""
     arguments = tyro.cli(Arguments, description=__doc__)
     with quiet_start():
-        from cnr_iemn.predict import diagnose_scan, write_diagnosis
+        from cnr_iemn.predict import diagnose_scan, load_stage, write_diagnosis
     from cnr_iemn.config import CLASSES
     from cnr_iemn.pictures import DISCLAIMER
 
-    diagnosis = diagnose_scan(arguments.scan, arguments.run)
+    stage = load_stage(arguments.run)
+    diagnosis = diagnose_scan(arguments.scan, stage)
     for warning in diagnosis.warnings:
         print(warning)
     title = f"{len(diagnosis.samples)} slices from head to foot"
-    write_diagnosis(diagnosis, arguments.out, arguments.rise_masks, title)
+    write_diagnosis(diagnosis, stage, arguments.out, arguments.rise_masks, title)
     for name, probability in zip(CLASSES, diagnosis.probabilities, strict=True):
         print(f"{name}: {probability:.3f}")
     print(f"pictures: {arguments.out}")

@@ -26,7 +26,8 @@ class Arguments:
     out: Path = Path("replication-output")
     """Folder for everything that is made. Running again with the same one carries on."""
     size: Literal["smoke", "classroom", "paper"] = "classroom"
-    """Seconds, for a test; minutes, for a laptop; or as published."""
+    """Seconds to a minute, for a test; minutes, for a laptop; or as published, which takes a GPU
+    hours."""
     seeds: int = 1
     """How many runs of each experiment."""
     shuffle_labels: bool = False

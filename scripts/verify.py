@@ -20,9 +20,10 @@ from replication.cli import run_command
 from replication.verdict import Experiment, format_verdicts, judge_runs, load_runs
 from vbreathnet.claims import judge_claims
 
-PAPERS = ("kolarik2023", "vbreathnet")
+PAPERS = ("kolarik2023", "vbreathnet", "cnr_iemn")
 SETTINGS = ("scaling", "precision", "epochs", "batch_size", "learning_rate", "max_tiles",
-            "image_size", "augmentation", "dropout", "batch_norm_momentum", "weights")  # fmt: skip
+            "image_size", "input_size", "width", "augmentation", "dropout", "batch_norm_momentum",
+            "weights", "folds")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Arguments:
 
     out: tyro.conf.Positional[tuple[Path, ...]]
     """The --out folders of training or replication commands."""
-    paper: Literal["kolarik2023", "vbreathnet"] | None = None
+    paper: Literal["kolarik2023", "vbreathnet", "cnr_iemn"] | None = None
     """Which paper's tables; all that have runs there if it is not given."""
     write: Path | None = None
     """Also write the experiments as a Markdown table to this file."""
@@ -65,7 +66,39 @@ def main() -> None:
 
 def _table(experiments: list[Experiment]) -> list[str]:
     """Experiments as the lines of a Markdown table: means over seeds, 95 % intervals."""
-    return _image_table(experiments) if experiments[0].classes else _clip_table(experiments)
+    if not experiments[0].classes:
+        return _clip_table(experiments)
+    return (
+        _level_table(experiments)
+        if "level" in experiments[0].config
+        else (_image_table(experiments))
+    )
+
+
+def _level_table(experiments: list[Experiment]) -> list[str]:
+    """For slices and patients: accuracies on the validation part, floors, the pointing game."""
+    lines = [
+        "| experiment | settings | seeds | n, val | accuracy | balanced accuracy "
+        "| floors, balanced accuracy | RISE's maximum in the lesion (by chance) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for e in experiments:
+        level = e.config["level"]
+        floors = ", ".join(
+            f"{name} {e.mean('floors', name, 'balanced_accuracy', 'floor'):.3f}"
+            for name in e.results[0]["floors"]
+        )
+        pointing = "-"
+        if e.has("rise") and all("pointing_game" in result["rise"] for result in e.results):
+            pointing = "{:.2f} ({:.2f})".format(
+                *(e.mean("rise", key) for key in ("pointing_game", "chance"))
+            )
+        lines.append(
+            f"| {_name(e)} | {_settings(e)} | {e.seeds} | {e.mean('val', level, 'n'):.0f} {level}s "
+            f"| {_interval(e, level, 'accuracy', 'val')} "
+            f"| {_interval(e, level, 'balanced_accuracy', 'val')} | {floors} | {pointing} |"
+        )
+    return lines
 
 
 def _image_table(experiments: list[Experiment]) -> list[str]:

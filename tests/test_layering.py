@@ -21,6 +21,12 @@ MODEL_FILES = [
     "lungsliding_tf/kolarik2023/mmode_resnet.py",
     "vbreathnet/model.py",
     "vbreathnet/transfer.py",
+    "cnr_iemn/multitask.py",
+    "cnr_iemn/backbones/resnet.py",
+    "cnr_iemn/backbones/densenet.py",
+    "cnr_iemn/backbones/inception.py",
+    "cnr_iemn/backbones/grouped.py",
+    "cnr_iemn/backbones/narrow.py",
 ]
 
 

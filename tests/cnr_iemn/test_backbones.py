@@ -296,6 +296,38 @@ def test_bad_arguments_are_refused(name, shape, match):
         build_backbone(name, shape)
 
 
+@pytest.mark.parametrize("name", ["resnext50_32x4d", "densenet161"])
+def test_width_takes_a_share_of_the_channels(name):
+    features, side = BACKBONES[name]
+    whole = build_backbone(name, (side, side, 3))
+    narrow = build_backbone(name, (side, side, 3), width=0.25)
+    assert narrow.output_shape == (None, features // 4)
+    assert [layer.name for layer in narrow.layers] == [layer.name for layer in whole.layers]
+    for thin, layer in zip(narrow.layers, whole.layers, strict=True):
+        assert type(thin) is type(layer)
+        shape = layer.output.shape
+        assert thin.output.shape[1:-1] == shape[1:-1]  # maps keep their sizes
+        if isinstance(layer, keras.layers.Conv2D):
+            assert thin.filters == layer.filters // 4
+            assert thin.groups == max(layer.groups // 4, 1)
+            assert (thin.strides, thin.padding) == (layer.strides, layer.padding)
+        if isinstance(layer, keras.layers.BatchNormalization):
+            assert (thin.epsilon, thin.momentum) == (layer.epsilon, layer.momentum)
+    assert narrow.count_params() < 0.1 * whole.count_params()
+    outputs = np.asarray(narrow(small_images(name)))
+    assert np.isfinite(outputs).all() and outputs.std() > 0
+
+
+def test_width_has_random_weights_and_whole_channels():
+    shape = (32, 32, 3)
+    with pytest.raises(ValueError, match="random weights and no classes"):
+        build_backbone("resnext50_32x4d", shape, classes=3, width=0.5)
+    with pytest.raises(ValueError, match="random weights and no classes"):
+        build_backbone("resnext50_32x4d", shape, weights={}, width=0.5)
+    with pytest.raises(ValueError, match="a width of 0.3 leaves .* channels in conv1"):
+        build_backbone("resnext50_32x4d", shape, width=0.3)
+
+
 CONVOLUTIONS = [
     # channels, filters, groups, options
     (128, 128, 32, {"padding": "same"}),

@@ -1,4 +1,4 @@
-"""The fused batch norm computes what Keras computes."""
+"""The fused batch norm and Adam compute what Keras computes."""
 
 import keras
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 from replication.fused import (
+    FusedAdam,
     FusedBatchNormalization,
     with_fused_batch_norm,
     without_fused_batch_norm,
@@ -61,3 +62,34 @@ def test_the_way_back_has_only_layers_of_keras():
     assert not any(type(layer) is FusedBatchNormalization for layer in plain.layers)
     for one, other in zip(fused.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("settings", [{}, {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3}])
+def test_adam_gives_the_same_weights_as_keras_at_every_rate(settings):
+    keras.utils.set_random_seed(2)
+    first = build((9, 8, 3))
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(16, 9, 8, 3)).astype(np.float32)
+    targets = rng.normal(size=(16, 1)).astype(np.float32)
+    models = [first, keras.models.clone_model(first)]
+    models[1].set_weights(first.get_weights())
+    start = first.get_weights()
+    for model, adam in zip(models, (keras.optimizers.Adam, FusedAdam), strict=True):
+        model.compile(adam(0.01, **settings), loss="mse", jit_compile=False)
+        for rate in (0.01, 0.001, 0.02):
+            model.optimizer.learning_rate = rate
+            model.fit(images, targets, batch_size=4, shuffle=False, verbose=0)
+        assert int(model.optimizer.iterations) == 12
+    for before, one, other in zip(start, *(m.get_weights() for m in models), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=2e-5)
+        assert np.abs(one - before).max() > 1e-3
+    plain, fused = ([np.asarray(v) for v in model.optimizer.variables] for model in models)
+    for one, other in zip(plain, fused, strict=True):  # what a resumed run starts from
+        np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-4)
+
+
+def test_adam_is_saved_under_its_name():
+    config = keras.optimizers.serialize(FusedAdam(0.5, beta_1=0.7))
+    again = keras.optimizers.deserialize(config)
+    assert isinstance(again, FusedAdam) and again.beta_1 == 0.7
+    assert float(again.learning_rate) == 0.5

@@ -11,6 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, log_loss, precision_recall_
 from preprocessing.errors import InputError
 from replication.multiclass import (
     ClassPredictions,
+    _resampled_sums,
     accuracy_above,
     accuracy_gap,
     class_metrics,
@@ -94,6 +95,48 @@ def test_accuracy_above_compares_on_the_same_samples():
     assert 0.35 < found["low"] < 0.5 < found["high"] < 0.65
     same = accuracy_above(ours, labels)
     assert same["difference"] == 0 and np.isnan(same["low"]) and np.isnan(same["high"])
+
+
+def test_a_floor_is_compared_in_balanced_accuracy_too():
+    labels = np.array([0] * 80 + [1] * 20 + [2] * 20)
+    majority = np.zeros(120, int)
+    found = accuracy_above(make(labels, labels), majority, metric="balanced_accuracy")
+    assert found["floor"] == pytest.approx(1 / 3) and found["difference"] == pytest.approx(2 / 3)
+    plain = accuracy_above(make(labels, labels), majority)
+    assert plain["floor"] == pytest.approx(2 / 3) and plain["difference"] == pytest.approx(1 / 3)
+
+
+def test_a_patient_with_several_labels_is_drawn_among_those_of_the_highest():
+    # Infected patients have one infected slice of four. Were a patient's class that of the first
+    # slice, some resamples would have no infected patient, and no recall of theirs.
+    labels = np.array([0, 0, 0, 0] * 6 + [0, 0, 0, 1] * 2 + [0, 0, 0, 2] * 2)
+    predicted = np.where(np.arange(len(labels)) == 31, 1, 0)  # one of two of class 1
+    patients = np.repeat(np.arange(10), 4)
+    found = class_metrics_with_intervals(make(labels, predicted, patients))
+    assert found["patients"] == 10
+    assert (found["recall_b"]["low"], found["recall_b"]["value"]) == (0, 0.5)
+    # Two of two patients of a class are drawn each time, so 40 slices are with 2 of class b.
+    sums = _resampled_sums(make(labels, predicted, patients), np.eye(3)[labels], seed=0)
+    assert (sums == [36, 2, 2]).all()
+
+
+def test_all_test_sets_together_are_the_test(tmp_path):
+    path = tmp_path / "predictions.csv"
+    columns = ["sample_id", "patient_id", "split", "label", "score_a", "score_b", "score_c"]
+    rows = [
+        [f"{split}/{n}", f"{split}/{n}", split, label, *np.eye(3)[said]]
+        for split, answers in {"val": [(0, 0)], "test-1": [(0, 0), (1, 1), (2, 2), (0, 1)],
+                               "test-2": [(1, 1), (1, 2)], "test-cropped": [(0, 2)]}.items()
+        for n, (label, said) in enumerate(answers)
+    ]  # fmt: skip
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([columns, *rows])
+    found = evaluate_class_predictions(path, CLASSES, "slice")
+    assert list(found) == ["val", "test-1", "test-2", "test-cropped", "test"]
+    accuracies = {name: of["slice"]["accuracy"]["value"] for name, of in found.items()}
+    assert accuracies == {"val": 1, "test-1": 0.75, "test-2": 0.5, "test-cropped": 0,
+                          "test": pytest.approx(4 / 6)}  # fmt: skip
+    assert found["test"]["slice"]["n"] == 6
 
 
 def test_nothing_but_right_answers_is_no_certainty():

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from functools import partial
 
@@ -138,7 +139,7 @@ def test_damaged_state_says_what_to_delete(tmp_path, samples):
 
     with pytest.raises(Interrupted):
         run.fit(folder, training(samples, on_epoch=interrupt), ENVIRONMENT)
-    (state,) = folder.path.glob("state-*.weights.h5")
+    (state,) = folder.path.glob("state-*.npz")
     state.write_bytes(state.read_bytes()[:500])
     with pytest.raises(InputError, match="delete"):
         run.fit(folder, training(samples), ENVIRONMENT)
@@ -160,3 +161,149 @@ def test_environment_is_recorded(tmp_path):
     assert environment["store"] == "abc" and environment["packages"]["keras"]
     records.write_json(tmp_path / "e.json", environment)
     assert json.loads((tmp_path / "e.json").read_text()) == environment
+
+
+def weights_of(folder):
+    return run.load_model(folder).get_weights()
+
+
+def assert_same_run(one, other):
+    for ours, theirs in zip(weights_of(one), weights_of(other), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    for ours, theirs in zip(one.history(), other.history(), strict=True):
+        for name in ("loss", "val_loss", "learning_rate"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-4)
+
+
+@pytest.fixture
+def nothing_compiled():
+    run._compiled.clear()
+    yield
+    run._compiled.clear()
+
+
+def test_runs_that_share_a_graph_end_as_if_compiled_anew(tmp_path, samples, nothing_compiled):
+    plans = [
+        training(samples, epochs=2),
+        dataclasses.replace(training(samples, epochs=3, learning_rate=0.002), seed=8),
+        training(samples, epochs=2),
+    ]
+    folders = {}
+    for graph in ("", "small"):
+        for number, plan in enumerate(plans):
+            folder = RunFolder(tmp_path / f"{graph}{number}", {})
+            run.fit(folder, dataclasses.replace(plan, graph=graph), ENVIRONMENT)
+            folders[graph, number] = folder
+            if number == 0:
+                compiled = run._compiled.get(graph)
+        assert run._compiled.get(graph) is compiled  # one for all three; none if not asked for
+        assert (compiled is None) == (graph == "")
+    for number in range(len(plans)):
+        assert_same_run(folders["", number], folders["small", number])
+    assert any(
+        np.abs(a - b).max() > 1e-3
+        for a, b in zip(weights_of(folders["", 0]), weights_of(folders["", 1]), strict=True)
+    )
+
+
+def test_a_run_resumes_in_a_graph_that_another_left_half_way(tmp_path, samples, nothing_compiled):
+    whole = RunFolder(tmp_path / "whole", {})
+    run.fit(whole, training(samples, epochs=3), ENVIRONMENT)
+
+    def interrupt(epoch):
+        if epoch == 2:
+            raise Interrupted
+
+    broken = RunFolder(tmp_path / "broken", {})
+    plan = dataclasses.replace(training(samples, epochs=3, on_epoch=interrupt), graph="small")
+    with pytest.raises(Interrupted):
+        run.fit(broken, plan, ENVIRONMENT)
+    other = dataclasses.replace(training(samples, epochs=1), graph="small", seed=9)
+    run.fit(RunFolder(tmp_path / "other", {}), other, ENVIRONMENT)
+    again = dataclasses.replace(training(samples, epochs=3), graph="small")
+    run.fit(broken, again, ENVIRONMENT)
+    assert_same_run(whole, broken)
+
+
+def test_another_graph_is_compiled_and_the_last_one_forgotten(tmp_path, samples, nothing_compiled):
+    for graph in ("one", "other"):
+        plan = dataclasses.replace(training(samples, epochs=1), graph=graph)
+        run.fit(RunFolder(tmp_path / graph, {}), plan, ENVIRONMENT)
+        assert list(run._compiled) == [graph]
+
+
+def test_the_last_epoch_is_saved_where_none_is_to_be_chosen(tmp_path, samples):
+    rising = [{"val_loss": 0.1, "val_accuracy": 0.9}, {"val_loss": 0.5, "val_accuracy": 0.5}]
+    assert [run.best_epoch(rising, by) for by in ("val_loss", "val_accuracy", "last")] == [0, 0, 1]
+    # A rate that spoils what the first epochs learnt.
+    plan = dataclasses.replace(
+        training(samples),
+        chosen_by="last",
+        learning_rate=lambda epoch: (0.01, 0.01, 0.01, 1)[epoch],
+    )
+    folder = RunFolder(tmp_path / "r", {})
+    run.fit(folder, plan, ENVIRONMENT)
+    history = folder.history()
+    assert history[-1]["val_loss"] > 1.01 * min(row["val_loss"] for row in history)
+    model = run.load_model(folder)
+    model.compile(loss="binary_crossentropy")
+    clips, labels = samples
+    loss = model.evaluate(make_dataset(clips, np.arange(24), labels, 8), verbose=0)
+    assert loss == pytest.approx(history[-1]["val_loss"], rel=1e-3)
+
+
+def test_a_run_without_validation_keeps_its_last_epoch(tmp_path, samples):
+    plan = dataclasses.replace(training(samples, epochs=2), val_data=None, chosen_by="last")
+    folder = RunFolder(tmp_path / "r", {})
+    run.fit(folder, plan, ENVIRONMENT)
+    assert folder.trained and [row["epoch"] for row in folder.history()] == [0, 1]
+    assert not [name for name in folder.history()[0] if name.startswith("val_")]
+
+
+def build_two_outputs():
+    inputs = keras.Input((4, 6, 6, 3))
+    x = keras.layers.Flatten()(keras.layers.Conv3D(2, 3, activation="relu")(inputs))
+    outputs = {name: keras.layers.Dense(n, activation="softmax", name=name)(x)
+               for name, n in (("class", 2), ("region", 3))}  # fmt: skip
+    return keras.Model(inputs, outputs)
+
+
+def test_several_outputs_have_losses_and_columns_of_their_own(tmp_path, samples):
+    clips, labels = samples
+
+    def data(epoch=0):
+        targets = {"class": np.eye(2)[labels], "region": np.eye(3)[np.arange(24) % 3]}
+        plain = make_dataset(clips, np.arange(24), np.arange(24), 8)
+
+        def answer(images, number):
+            rows = tf.cast(number[:, 0], tf.int64)
+            return images, {name: tf.gather(tf.constant(of, tf.float32), rows)
+                            for name, of in targets.items()}  # fmt: skip
+
+        return plain.map(answer)
+
+    import tensorflow as tf
+
+    lines: list[str] = []
+    plan = dataclasses.replace(
+        training(samples, epochs=2),
+        build=build_two_outputs,
+        train_data=data,
+        val_data=data(),
+        loss={name: keras.losses.CategoricalCrossentropy() for name in ("class", "region")},
+        loss_weights={"class": 1.0, "region": 0.3},
+        chosen_by="last",
+    )
+    folder = RunFolder(tmp_path / "r", {})
+    run.fit(folder, plan, ENVIRONMENT, lines.append)
+    for row in folder.history():
+        assert set(row) == {
+            "epoch", "learning_rate", "seconds",
+            *(f"{part}{name}" for part in ("", "val_")
+              for name in ("loss", "class_loss", "region_loss", "class_accuracy",
+                           "region_accuracy")),
+        }  # fmt: skip
+        weighted = row["val_class_loss"] + 0.3 * row["val_region_loss"]
+        assert row["val_loss"] == pytest.approx(weighted, rel=1e-4)
+    assert "val_class_accuracy" in lines[0] and "val_region_loss" in lines[0]
+    assert set(run.load_model(folder)(to_network_input(clips))) == {"class", "region"}

@@ -183,3 +183,54 @@ def test_rounding_and_the_scale_of_a_loss_are_allowed_for(
 ):
     reported = verdict.Reported("p", "1", "r", "val", metric, value, decimals, None, "")
     assert verdict.judge(reported, (low + high) / 2, low, high, 90, 1).verdict == expected
+
+
+def correct(value, n, name="") -> verdict.Reported:
+    return verdict.Reported("cnr_iemn", "6", "CNR-IEMN", "test-1", "correct", value, 0, n, name)
+
+
+def test_a_count_of_right_answers_is_a_share():
+    assert correct(8, 10).rate == 0.8
+    share = verdict.Reported("p", "1", "r", "val", "accuracy", 0.8, 1, 10, "")
+    assert share.rate == 0.8 == share.value
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.77, 0.83, "agrees"),
+        (0.6, 0.95, "inconclusive"),
+        (0.70, 0.799, "lower"),  # a count was not rounded: no half digit to allow for
+        (0.801, 0.85, "higher"),
+    ],
+)
+def test_a_count_of_right_answers_is_judged_as_its_share(low, high, expected):
+    assert verdict.judge(correct(8, 10), 0.8, low, high, 10, 1).verdict == expected
+
+
+def test_a_count_of_right_answers_is_shown_as_printed():
+    judged = verdict.judge(correct(8, 10), 0.8, 0.77, 0.83, 10, 1)
+    (row,) = verdict.as_rows([judged])
+    assert row["paper"] == "8/10" and row["ours"] == "0.8000"
+
+
+def test_a_count_finds_recall_or_accuracy_at_the_level_of_the_run(tmp_path):
+    write_class_run(tmp_path, "patients", row="CNR-IEMN", level="patient")
+    (experiment,) = verdict.load_runs(tmp_path)
+    assert experiment.place_of(correct(8, 10)) == ("test-1", "patient", "accuracy")
+    assert experiment.place_of(correct(8, 10, "CAP")) == ("test-1", "patient", "recall_CAP")
+    assert experiment.results[0]["val"]["patient"]["accuracy"]["value"] == pytest.approx(0.9)
+
+
+def test_a_run_that_names_tables_speaks_to_those_alone(tmp_path):
+    write_class_run(tmp_path, "gray", row="ResneXt-50", paper_tables=["1", "figure 6"])
+    write_class_run(tmp_path, "multitask", row="ResneXt-50", paper_tables=["4", "figure 9"])
+    gray, multitask = verdict.load_runs(tmp_path)
+    for reported in verdict.load_reported("cnr_iemn"):
+        row = reported.row == "ResneXt-50"
+        assert gray.speaks_to(reported) == (row and reported.table in ("1", "figure 6"))
+        assert multitask.speaks_to(reported) == (row and reported.table in ("4", "figure 9"))
+    write_class_run(tmp_path / "any", "any", row="ResneXt-50")
+    (without,) = verdict.load_runs(tmp_path / "any")
+    tables = {r.table for r in verdict.load_reported("cnr_iemn") if without.speaks_to(r)}
+    assert tables > {"1", "2", "3", "4"}

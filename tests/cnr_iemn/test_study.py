@@ -1,0 +1,473 @@
+"""The whole study on a few scans and small networks: from files to verdicts, and resumable."""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from cnr_iemn import split, train
+from cnr_iemn.config import CLASSES
+from cnr_iemn.data import prepare_all
+from cnr_iemn.diagnose import PatientRun, list_patient_runs, out_of_fold
+from cnr_iemn.evaluate import read_predicted
+from cnr_iemn.explain import read_maps
+from cnr_iemn.patient import load_classifier
+from cnr_iemn.runs import SliceRun, experiment_name, list_runs, run_folder
+from cnr_iemn.scans import read_slice_labels
+from preprocessing.errors import InputError
+from replication import run, verdict
+from replication.records import read_csv, read_json
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN_FILES = {"config.json", "environment.json", "history.csv", "predictions.csv", "metrics.json",
+             "model.keras", "scans.csv"}  # fmt: skip
+NETWORKS = ("resnext50_32x4d", "densenet161")
+
+
+def silent(line: str) -> None:
+    pass
+
+
+def run_path(config, study="cnr_iemn", experiment="multitask-resnext50_32x4d", run="seed0"):
+    return config.out / "runs" / study / f"{experiment}-random_weights" / run
+
+
+def patient_path(config, networks="all", classifier="xgboost", protocol="out_of_fold"):
+    return run_path(config, experiment=f"patients-{networks}-{classifier}-{protocol}")
+
+
+@pytest.fixture
+def slices(study):
+    config, stores, _, _ = study
+    return split.split_scans(config, stores[0], read_slice_labels(config.data), 0)
+
+
+@pytest.fixture
+def copy(study, tmp_path):
+    """The finished study in a folder that a test may change."""
+    config, stores, _, _ = study
+    shutil.copytree(config.out, tmp_path / "out")
+    config = dataclasses.replace(config, out=tmp_path / "out")
+    return config, prepare_all(config, silent)
+
+
+def contents(path: Path):
+    """The bytes of a file, and of what is compressed in it."""
+    yield path.read_bytes()
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            yield from (archive.read(name) for name in archive.namelist())
+
+
+def test_run_folders_hold_what_the_contract_names(study):
+    config, _, _, _ = study
+    whole = {f"multitask-{network}" for network in NETWORKS}
+    for experiment in whole:
+        path = run_path(config, experiment=experiment)
+        assert {p.name for p in path.iterdir()} == RUN_FILES | {"figures", "rise.npz"}
+        folds = run_path(config, "cnr_iemn_folds", experiment, "")
+        assert {p.name for p in folds.iterdir()} == {"seed0-fold0of2", "seed0-fold1of2"}
+        for fold in folds.iterdir():
+            assert {p.name for p in fold.iterdir()} == RUN_FILES
+        keras.models.load_model(path / "model.keras", safe_mode=True)
+    patients = {
+        f"patients-{networks}-{classifier}-{protocol}"
+        for networks in (*NETWORKS, "all")
+        for classifier in ("svm", "xgboost")
+        for protocol in ("out_of_fold", "published_in_sample")
+    }
+    runs = {p.name.removesuffix("-random_weights") for p in run_path(config).parents[1].iterdir()}
+    assert runs == whole | patients
+    for experiment in patients:
+        path = run_path(config, experiment=experiment)
+        model = "classifier.json" if "xgboost" in experiment else "classifier.skops"
+        assert {p.name for p in path.iterdir()} == {
+            "config.json", "predictions.csv", "metrics.json", "figures", model
+        }  # fmt: skip
+
+
+def test_validation_is_watched_by_whole_networks_alone(study):
+    """A fold's network sees no slice of the validating scans, nor of its own fold, in training."""
+    config, _, _, _ = study
+    whole, fold = (
+        read_csv(run_path(config, *place) / "history.csv")
+        for place in ((), ("cnr_iemn_folds", "multitask-densenet161", "seed0-fold0of2"))
+    )
+    assert {"val_loss", "val_class_accuracy", "val_region_loss"} <= set(whole[0])
+    assert "class_loss" in fold[0] and not [name for name in fold[0] if name.startswith("val")]
+    environment = read_json(run_path(config) / "environment.json")
+    assert environment["initial_weights"] == "random" and environment["packages"]["SimpleITK"]
+
+
+def test_pictures_are_there_and_not_blank(study):
+    config, _, _, _ = study
+    names = {p.name for p in (config.out / "figures").iterdir()}
+    assert names == {"figure_1.png", "figure_12.png", "confusions_multitask.png", "rise.png"}
+    pictures = list(config.out.rglob("*.png"))
+    assert {p.parent.parent for p in pictures} > {run_path(config), patient_path(config)}
+    for path in pictures:
+        assert cv2.imread(str(path)).std() > 5, path
+    explained = read_maps(run_path(config) / "rise.npz")
+    assert explained.maps.shape == (3, 32, 32) and (explained.maps.std(axis=(1, 2)) > 0).all()
+    assert [caption.split(": ")[1] for caption in explained.captions] == list(CLASSES)
+    assert not explained.lesions[0].any()
+    assert explained.images.shape == (3, 32, 32, 2)
+
+
+def test_slice_predictions_have_every_labelled_slice_once(study, slices):
+    config, stores, _, _ = study
+    rows = read_csv(run_path(config) / "predictions.csv")
+    assert list(rows[0]) == ["sample_id", "patient_id", "split", "label",
+                             *(f"score_{name}" for name in CLASSES)]  # fmt: skip
+    own = {int(row["sample_id"]): row for row in rows if "/" not in row["sample_id"]}
+    labelled = np.flatnonzero(slices.labels != split.UNLABELLED)
+    assert sorted(own) == labelled.tolist()
+    part_of = dict(zip(slices.scans.patients, slices.parts, strict=True))
+    for number, row in own.items():
+        assert row["patient_id"] == stores[0].index[number]["patient_id"]
+        assert int(row["label"]) == slices.labels[number]
+        assert row["split"] == part_of[row["patient_id"]]
+    tests = [row for row in rows if "/" in row["sample_id"]]
+    assert len(own) + len(tests) == len(rows) and len(tests) == len(stores[1].index)
+    assert {row["split"] for row in tests} == {"test-1"}
+    for row in rows:
+        assert sum(float(row[f"score_{name}"]) for name in CLASSES) == pytest.approx(1, abs=1e-4)
+
+
+def test_patient_predictions_have_every_scan_once(study, slices):
+    config, stores, _, _ = study
+    rows = read_csv(patient_path(config) / "predictions.csv")
+    own = [row for row in rows if row["split"] != "test-1"]
+    assert [row["patient_id"] for row in own] == slices.scans.patients.tolist()
+    assert [row["split"] for row in own] == slices.parts.tolist()
+    assert [int(row["label"]) for row in own] == slices.scans.diagnoses.tolist()
+    others = split.Scans.of(stores[1]).patients
+    assert [r["patient_id"] for r in rows[len(own) :]] == [f"test-1/{name}" for name in others]
+
+
+def test_metrics_are_recomputed_from_predictions_alone(study):
+    config, _, _, _ = study
+    found = {e.name.removesuffix("-random_weights"): e
+             for e in verdict.load_runs(config.out / "runs" / "cnr_iemn")}  # fmt: skip
+    assert len(found) == 2 + 12  # folds are no experiments
+    for name, level in (("multitask-densenet161", "slice"),
+                        ("patients-all-svm-published_in_sample", "patient")):  # fmt: skip
+        for part in ("val", "test"):
+            rows = [row for row in read_csv(run_path(config, experiment=name) / "predictions.csv")
+                    if row["split"].startswith(part)]  # fmt: skip
+            right = [
+                np.argmax([float(row[f"score_{c}"]) for c in CLASSES]) == int(row["label"])
+                for row in rows
+            ]
+            ours = found[name].mean(part, level, "accuracy", "value")
+            assert ours == pytest.approx(np.mean(right))
+            written = read_json(run_path(config, experiment=name) / "metrics.json")
+            assert written[part][level]["accuracy"]["value"] == pytest.approx(ours)
+        floors = found[name].results[0]["floors"]
+        assert set(floors) == {"thumbnail", "intensity", "majority"}
+        assert floors["majority"]["balanced_accuracy"]["floor"] == pytest.approx(1 / 3)
+
+
+def test_the_verdict_compares_nothing_with_phantoms(study):
+    config, _, verdicts, lines = study
+    assert verdicts and {v.verdict for v in verdicts} == {"not comparable"}
+    assert all("phantoms, not the challenge's patients" in v.reason for v in verdicts)
+    assert all("random weights" in v.reason and "batch_size is 16" in v.reason for v in verdicts)
+    of = {(v.reported.table, v.reported.row) for v in verdicts}
+    assert {("4", "ResneXt-50"), ("4", "Densenet-161"), ("figure 9", "ResneXt-50")} <= of
+    assert {("5", "ResneXt-50 features"), ("5", "Densenet-161 features, SVM")} <= of
+    assert not {table for table, _ in of} & {"1", "2", "3", "6", "7", "8", "figure 11"}
+    assert len(read_csv(config.out / "verdict-cnr_iemn.csv")) == len(verdicts)
+    said = "\n".join(lines)
+    assert "(no place: other scans than the challenge's)" in said and "(place " not in said
+    assert said.count("RISE, 3 slices") == 2 and "thumbnail floor" in said
+    assert "COVID-19: lung masks lose" in said and "CAP: lung masks lose" in said
+    assert [row["class"] for row in read_csv(config.out / "segmentation.csv")] == list(CLASSES[1:])
+
+
+def test_configurations_name_no_place_on_this_machine(study, scans, test_scans):
+    config, _, _, _ = study
+    places = [str(p).encode() for p in (scans, test_scans, config.out, ROOT, Path.home())]
+    files = [p for p in config.out.rglob("*") if p.suffix in (".json", ".csv")]
+    assert len(files) > 40
+    for path in files:
+        content = path.read_bytes()
+        assert not [place for place in places if place in content], path
+
+
+def test_no_file_names_a_person(study, secrets):
+    config, _, _, _ = study
+    for path in (p for p in config.out.rglob("*") if p.is_file()):
+        for content in contents(path):
+            assert not [secret for secret in secrets if secret in content], path
+
+
+def test_nothing_is_pickled(study):
+    config, _, _, _ = study
+    suffixes = {p.suffix for p in config.out.rglob("*") if p.is_file()}
+    assert suffixes == {".json", ".csv", ".png", ".npy", ".npz", ".keras", ".skops"}
+    for path in config.out.rglob("*.np[yz]"):
+        np.load(path, allow_pickle=False)
+
+
+def test_classifiers_read_sixty_features_a_network(study):
+    config, _, _, _ = study
+    for networks, features in (("densenet161", 60), ("all", 120)):
+        for classifier in ("svm", "xgboost"):
+            path = patient_path(config, networks, classifier)
+            assert load_classifier(path, classifier).n_features_in_ == features
+
+
+def test_no_network_of_a_fold_trains_on_what_it_is_asked_about(study, slices):
+    config, stores, _, _ = study
+    asked = []
+    for fold in range(2):
+        run_name = f"seed0-fold{fold}of2"
+        rows = read_csv(run_path(config, "cnr_iemn_folds", run=run_name) / "scans.csv")
+        asked.append({row["patient_id"] for row in rows})
+        keys = slices.training_keys(config, "multitask", fold, epoch=0)
+        trained = {stores[0].index[row]["patient_id"] for row in keys % len(slices.labels)}
+        assert trained and not trained & asked[-1]
+        predicted = read_csv(run_path(config, "cnr_iemn_folds", run=run_name) / "predictions.csv")
+        assert {row["split"] for row in predicted} == {"val"}
+    trained = {stores[0].index[row]["patient_id"] for row in slices.rows_of("train")}
+    assert asked[0] | asked[1] == trained and not asked[0] & asked[1]
+
+
+def test_folds_train_without_their_own_slices(study, monkeypatch):
+    """What `fit` is really given, beside the plan of the split."""
+    config, stores, _, _ = study
+    given, seen = {}, {}
+    slices = split.split_scans(config, stores[0], read_slice_labels(config.data), 0)
+
+    def batches(config, scans, keys, network, scenario, seed, labels=None):
+        seen.setdefault("keys", []).append(set((keys % len(scans.store.index)).tolist()))
+
+    def fit(folder, training, environment, say):
+        seen["keys"] = []
+        training.train_data(0)
+        given[folder.path.name] = seen["keys"][-1]
+
+    monkeypatch.setattr(train, "make_batches", batches)
+    monkeypatch.setattr(train.run, "fit", fit)
+    for slice_run in list_runs(config, 0):
+        folder = run_folder(config, slices, slice_run)
+        train._train(config, folder, slice_run, slices, {"precision": "float32"}, silent)
+    for fold in range(2):
+        assert given[f"seed0-fold{fold}of2"]
+        assert not given[f"seed0-fold{fold}of2"] & set(slices.held_out_rows(fold).tolist())
+    assert given["seed0"] == set(slices.rows_of("train").tolist())
+
+
+def test_out_of_fold_predictions_differ_only_for_scans_that_trained(study, slices):
+    config, _, _, _ = study
+    network = NETWORKS[0]
+    full = read_predicted(run_folder(config, slices, SliceRun("multitask", network, 0)))
+    assert {name for name, _ in full} == {"", "test-1"}
+    held_out = out_of_fold(config, slices, network, full)
+    assert set(held_out) == set(full)
+    folds = {}
+    for fold in range(2):
+        of_fold = run_folder(config, slices, SliceRun("multitask", network, 0, fold))
+        folds |= read_predicted(of_fold)
+    trained = {("", name) for name in slices.scans.patients[slices.folds >= 0]}
+    assert set(folds) == trained
+    # Unlabelled training scans teach the second stage, and trained no network of the first.
+    unlabelled = {("", n) for n in slices.scans.patients[slices.parts == "train"]} - trained
+    assert len(unlabelled) >= 2
+    for scan in set(full) - trained:
+        np.testing.assert_array_equal(held_out[scan], full[scan])
+    for scan in trained:
+        np.testing.assert_array_equal(held_out[scan], folds[scan])
+
+
+def test_a_finished_study_is_not_done_again(study, monkeypatch):
+    config, stores, verdicts, _ = study
+    before = {p: p.stat().st_mtime_ns for p in (config.out / "runs").rglob("*") if p.is_file()}
+    for name in ("train.run.fit", "train.evaluate_run", "diagnose._run"):
+        monkeypatch.setattr(f"cnr_iemn.{name}", None)
+    again = train.run_study(config, prepare_all(config, silent), silent)
+    assert [v.ours for v in again] == pytest.approx([v.ours for v in verdicts], nan_ok=True)
+    after = {p: p.stat().st_mtime_ns for p in (config.out / "runs").rglob("*") if p.is_file()}
+    assert after == before
+
+
+def test_a_run_without_metrics_alone_is_evaluated_again(copy, monkeypatch):
+    config, stores = copy
+    lost = run_path(config, "cnr_iemn_folds", run="seed0-fold1of2")
+    before = read_csv(lost / "predictions.csv")
+    (lost / "metrics.json").unlink()
+    patient = patient_path(config, "densenet161", "svm")
+    (patient / "metrics.json").unlink()
+    models = {p: p.stat().st_mtime_ns for p in config.out.rglob("model.keras")}
+    finished = {p: p.stat().st_mtime_ns for p in config.out.rglob("metrics.json")}
+    monkeypatch.setattr("cnr_iemn.train.run.fit", None)
+    train.run_study(config, stores, silent)
+    assert len(models) == 6
+    assert {p: p.stat().st_mtime_ns for p in models} == models
+    assert {p: p.stat().st_mtime_ns for p in finished} == finished
+    assert (lost / "metrics.json").exists() and (patient / "metrics.json").exists()
+    assert read_csv(lost / "predictions.csv") == before
+
+
+def test_an_evaluation_anew_is_unfinished_until_its_end(copy, monkeypatch):
+    config, stores = copy
+    again = dataclasses.replace(config, rise_masks=192)  # determines no training
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cnr_iemn.train.run.fit", None)
+    monkeypatch.setattr("cnr_iemn.explain.explain_run", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train.run_study(again, stores, silent)
+    assert not (run_path(config) / "metrics.json").exists()
+
+
+def test_other_scans_in_a_test_folder_are_asked_about_anew(copy, tmp_path):
+    config, stores = copy
+    other = tmp_path / "other" / config.test[0].name  # another folder of the same name
+    shutil.copytree(config.test[0], other)
+    shutil.rmtree(other / "Cap subjects")
+    config = dataclasses.replace(config, test=(other,))
+    train.run_study(config, prepare_all(config, silent), silent)
+    for path in (run_path(config), patient_path(config)):
+        tested = {row["patient_id"] for row in read_csv(path / "predictions.csv")
+                  if row["split"] == "test-1"}  # fmt: skip
+        assert tested and "test-1/cap001" not in tested
+
+
+def test_other_settings_in_the_same_folder_are_refused(study):
+    config, stores, _, _ = study
+    for settings, match in (
+        ({"focal_gamma": 2.0}, "other settings .focal_gamma=1.5, now 2.0"),
+        ({"width": 0.5}, "width"),
+        ({"crop": 0.9}, "crop=0.875, now 0.9"),
+        ({"uninfected_as_normal": False}, "other settings"),
+    ):
+        with pytest.raises(InputError, match=match):
+            train.run_study(dataclasses.replace(config, **settings), stores, silent)
+
+
+def test_a_scan_that_trains_may_not_test(study, scans):
+    config, stores, _, _ = study
+    with pytest.raises(
+        InputError, match="normal001 holds the same files as .*normal001; a scan may"
+    ):
+        train.run_study(
+            dataclasses.replace(config, test=(scans,)), (stores[0], _renamed(stores[0])), silent
+        )
+
+
+def _renamed(store):
+    """The same store under another name."""
+    folder = store.folder.with_name("slices-again")
+    if not folder.exists():
+        folder.symlink_to(store.folder)
+    return type(store)(folder)
+
+
+def test_paper_data_is_refused_for_other_counts_and_for_phantoms(study):
+    config, stores, _, _ = study
+    claimed = dataclasses.replace(config, paper_data=True)
+    with pytest.raises(InputError, match="--paper-data: .*phantoms"):
+        train.run_study(claimed, stores, silent)
+    real = [type(store)(store.folder) for store in stores]
+    for store in real:
+        for row in store.index:
+            row["origin"] = "real"
+    with pytest.raises(InputError, match="--paper-data: expected .76, 171, 60. scans"):
+        train.run_study(claimed, tuple(real), silent)
+
+
+def test_missing_weights_stop_the_study_before_its_first_epoch(small_config, study, tmp_path):
+    _, stores, _, _ = study
+    config = dataclasses.replace(small_config, weights=str(tmp_path / "none.safetensors"))
+    with pytest.raises(InputError, match="none.safetensors"):
+        train.run_study(config, stores[:1], silent)
+    assert not list(config.out.glob("runs/**/history.csv"))
+
+
+def test_the_rate_falls_to_a_tenth_after_the_epochs_of_its_scenario(small_config):
+    config = dataclasses.replace(small_config, learning_rate=1e-4)
+    plain = [train.learning_rate_of(config, "gray", e) for e in (0, 9, 10, 14, 15, 19)]
+    assert plain == pytest.approx([1e-4, 1e-4, 1e-5, 1e-5, 1e-6, 1e-6])
+    copies = [train.learning_rate_of(config, "multitask", e) for e in (2, 3, 5, 6, 9)]
+    assert copies == pytest.approx([1e-4, 1e-5, 1e-5, 1e-6, 1e-6])
+
+
+def test_every_scenario_of_every_network_is_a_run_of_the_paper(small_config):
+    config = dataclasses.replace(
+        small_config, scenario=("gray", "segmented", "augmented", "multitask"), folds=3
+    )
+    runs = list(list_runs(config, 1))
+    assert len(runs) == 2 * (3 + 1 + 3) and {r.seed for r in runs} == {1}
+    assert {r.scenario for r in runs if r.fold is not None} == {"multitask"}
+    assert experiment_name(config, "x") == "x-random_weights"
+    shuffled = dataclasses.replace(config, shuffle_labels=True)
+    assert experiment_name(shuffled, "x") == "x-random_weights-shuffled_labels"
+
+
+def test_each_patient_stage_has_its_line_of_table_5(small_config):
+    four = dataclasses.replace(
+        small_config,
+        network=("inception_v3", "wide_resnet50_2", "resnext50_32x4d", "densenet161"),
+    )
+    rows = {run.paper_row for run in list_patient_runs(four)}
+    reported = verdict.load_reported("cnr_iemn")
+    assert rows == {r.row for r in reported if r.table == "5"}
+    two = PatientRun(NETWORKS, "xgboost", "out-of-fold")
+    assert two.paper_row == "" and two.name == "patients-all-xgboost-out_of_fold"
+    without = dataclasses.replace(small_config, folds=0)
+    assert {run.protocol for run in list_patient_runs(without)} == {"published-in-sample"}
+    alone = dataclasses.replace(small_config, network=("densenet161",))
+    assert len(list(list_patient_runs(alone))) == 4
+
+
+def test_other_scenarios_train_one_task_and_are_evaluated(small_config, tiny_networks, study):
+    _, stores, _, _ = study
+    config = dataclasses.replace(
+        small_config, scenario=("gray", "augmented"), network=("densenet161",), plain_epochs=2
+    )
+    verdicts = train.run_study(config, stores[:1], silent)
+    assert {v.reported.table for v in verdicts} >= {"1", "3"}
+    histories = [
+        read_csv(run_path(config, experiment=f"{name}-densenet161") / "history.csv")
+        for name in ("gray", "augmented")
+    ]
+    assert [len(history) for history in histories] == [2, 1]
+    assert not list(config.out.rglob("patients-*")) and not list(config.out.rglob("rise*"))
+
+
+# ---- the command --------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_smoke_size_runs_real_networks_two_at_a_time(tmp_path):
+    command = [sys.executable, "scripts/replicate.py", "cnr_iemn", "--size", "smoke", "--out"]
+    done = subprocess.run([*command, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    runs = tmp_path / "smoke" / "runs"
+    assert len(list(runs.glob("cnr_iemn/multitask-*/seed0/metrics.json"))) == 2
+    assert len(list(runs.glob("cnr_iemn_folds/*/seed0-fold*of2/metrics.json"))) == 4
+    assert len(list(runs.glob("cnr_iemn/patients-*/seed0/metrics.json"))) == 12
+    assert "phantoms, not the challenge's patients" in done.stdout
+    assert "width is 0.25, not 1" in done.stdout
+    model = run.load_model(_opened(next(runs.glob("cnr_iemn/multitask-resnext*/seed0"))))
+    assert model.get_layer("avgpool").output.shape == (None, 512)
+    # A second call finds everything done.
+    before = {p: p.stat().st_mtime_ns for p in runs.rglob("*") if p.is_file()}
+    again = subprocess.run([*command, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert {p: p.stat().st_mtime_ns for p in runs.rglob("*") if p.is_file()} == before
+
+
+def _opened(path: Path) -> run.RunFolder:
+    return run.RunFolder(path, read_json(path / "config.json"))
