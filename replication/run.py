@@ -254,8 +254,9 @@ def _build_state(model: keras.Model) -> None:
     TensorFlow traces the first step twice if that makes them, which takes a deep network 10 s more.
     """
     model.optimizer.build(model.trainable_variables)
+    outputs = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
     zeros = keras.tree.map_structure(
-        lambda output: np.zeros((1, *output.shape[1:]), np.float32), model.output
+        lambda output: np.zeros((1, *output.shape[1:]), np.float32), outputs
     )
     model.compute_loss(None, zeros, zeros)
     model.compute_metrics(None, zeros, zeros)

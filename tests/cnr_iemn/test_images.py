@@ -16,7 +16,7 @@ OFF = dict(jitter_chance=0.0, flip_chance=0.0, perspective_chance=0.0, rotation=
 def square(side=120, value=200) -> np.ndarray:
     """A bright square off the middle, in gray and mask alike."""
     sample = np.zeros((side, side, 2), np.uint8)
-    sample[side // 4 : side // 2, side // 3 : 2 * side // 3] = (value, 255)
+    sample[side // 4 : side // 2, side // 2 : 4 * side // 5] = (value, 255)
     return sample
 
 

@@ -171,3 +171,13 @@ def test_objects_of_unknown_types_are_not_made(tmp_path):
     skops.io.dump(foreign, tmp_path / MODEL_FILES["svm"])
     with pytest.raises(InputError, match="cannot be loaded"):
         load_classifier(tmp_path, "svm")
+
+
+def test_votes_that_tie_are_decided_as_the_scores_are():
+    rng = np.random.default_rng(0)
+    points, labels = rng.random((60, 2)), rng.integers(0, 3, 60)
+    asked = rng.random((2000, 2))
+    svm = fit_classifier("svm", points, labels, seed=0)
+    np.testing.assert_array_equal(score_patients(svm, asked).argmax(axis=1), svm.predict(asked))
+    svm.break_ties = False  # some votes do tie
+    assert (score_patients(svm, asked).argmax(axis=1) != svm.predict(asked)).any()
