@@ -8,6 +8,7 @@ from unittest import mock
 
 import keras
 from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 
 from cnr_iemn import challenge, diagnose, pictures
 from cnr_iemn.backbones import build_backbone
@@ -151,6 +152,7 @@ def _run_in_processes(
         (slice_run for slice_run in runs if slice_run.fold is not None),
         key=lambda slice_run: -config.network.index(slice_run.network),
     )
+    get_reusable_executor().shutdown(wait=True)  # `prepare` left workers without this environment
     with mock.patch.dict(os.environ, inherited):
         Parallel(n_jobs=config.jobs, batch_size=1)(
             delayed(_work)(config, folders, slice_run, weights, reasons)
