@@ -27,9 +27,12 @@ and, beside what the data set has,
 * `phantom.json`: the arguments that give the same bytes again.
 """
 
+import contextlib
 import csv
 import json
+import locale
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -443,10 +446,21 @@ def _write_series(folder: Path, patient: Patient, scan: Rendering) -> None:
             image.SetMetaData(tag, value)
         writer.SetFileName(str(folder / name))
         try:
-            writer.Execute(image)
+            with _locale_kept():
+                writer.Execute(image)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise InputError(f"{folder / name}: cannot be written ({reason})") from error
+
+
+@contextlib.contextmanager
+def _locale_kept() -> Iterator[None]:
+    """GDCM's writer leaves a process in the C locale, where Python reads text files as ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 def _header(patient: Patient, scan: Rendering, series: str) -> dict:

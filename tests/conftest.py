@@ -1,5 +1,6 @@
 """Small phantoms that several tests read; made once a session."""
 
+import locale
 import os
 from pathlib import Path
 
@@ -8,6 +9,14 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(autouse=True)
+def kept_locale():
+    """GDCM's writer, which tests of DICOM files use, leaves the process in the C locale."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
 
 
 def write_video(path: Path, frames: np.ndarray, fps: float, codec: str) -> Path:

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+import locale
 import os
 import subprocess
 import sys
@@ -489,3 +490,10 @@ def test_intensity_and_thumbnails_are_no_solution():
 @pytest.mark.slow
 def test_intensity_and_thumbnails_are_no_solution_in_large_cohorts():
     assert max(_floors((13, 14), (60, 60, 60), 112, 12.0)) <= 0.55
+
+
+def test_writing_phantoms_leaves_the_locale_as_it_was(tmp_path):
+    before = locale.setlocale(locale.LC_ALL)
+    sizes = {"covid": 1, "cap": 0, "normal": 0, "labelled_covid": 1, "labelled_cap": 0}
+    write_cohort(tmp_path / "scans", **sizes, size=48, slice_spacing=30, jobs=1, progress=False)
+    assert locale.setlocale(locale.LC_ALL) == before
