@@ -82,11 +82,6 @@ class Slices:
         rows = np.concatenate([self.scans.rows[i] for i in np.flatnonzero(chosen)])
         return rows[self.labels[rows] != UNLABELLED]
 
-    def held_out_rows(self, fold: int) -> np.ndarray:
-        """Rows of the labelled slices of one fold."""
-        rows = np.concatenate([self.scans.rows[i] for i in np.flatnonzero(self.folds == fold)])
-        return rows[self.labels[rows] != UNLABELLED]
-
     def training_keys(
         self, config: CnrIemnConfig, scenario: Scenario, fold: int | None, epoch: int
     ) -> np.ndarray:

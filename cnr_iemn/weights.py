@@ -6,11 +6,8 @@ IMAGENET1K_V1 today; what it loads by default today (V2) scores 3 to 4 points hi
 
 import hashlib
 import importlib
-import queue
 import re
 import textwrap
-import threading
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +19,7 @@ import safetensors.numpy
 from huggingface_hub.errors import HTTPError  # the base error of its HTTP library
 
 from preprocessing.errors import InputError
+from replication.download import ask
 
 if TYPE_CHECKING:  # files are read and converted without Keras, which takes seconds to start
     import keras
@@ -223,7 +221,7 @@ def _fetch(name: str) -> Path:
         return Path(cached)
     try:
         # The Hub's own client tries again for half a minute, with a line for each.
-        _ask(huggingface_hub.hf_hub_url(**place))
+        ask(huggingface_hub.hf_hub_url(**place), _ANSWER_SECONDS)
         path = Path(
             huggingface_hub.hf_hub_download(**place, force_download=isinstance(cached, str))
         )
@@ -245,30 +243,6 @@ def _elsewhere(name: str) -> str:
         f"it as {name}.safetensors and pass --weights FOLDER, or ask for random weights with "
         "--weights random"
     )
-
-
-def _ask(url: str) -> None:
-    """Raise OSError unless the server answers soon.
-
-    Name resolution has no timeout, and a firewall may swallow packets; the thread bounds both.
-    """
-    answer: queue.SimpleQueue = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            request = urllib.request.Request(url, method="HEAD")
-            urllib.request.urlopen(request, timeout=_ANSWER_SECONDS).close()
-            answer.put(None)
-        except OSError as error:
-            answer.put(error)
-
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        error = answer.get(timeout=_ANSWER_SECONDS)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {_ANSWER_SECONDS} s") from None
-    if error is not None:
-        raise error
 
 
 def _is_whole(path: Path, wanted: Published) -> bool:

@@ -4,12 +4,9 @@ The files are those of keras.applications; a download goes where Keras looks for
 """
 
 import hashlib
-import http.client
 import os
-import queue
 import shutil
 import textwrap
-import threading
 import urllib.request
 import warnings
 from dataclasses import dataclass
@@ -20,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from preprocessing.errors import InputError
+from replication.download import NETWORK_ERRORS, ask
 
 IMAGENET = "imagenet"
 
@@ -27,7 +25,6 @@ _STORAGE = "https://storage.googleapis.com/tensorflow/keras-applications"
 _MOBILENET_SIDES = (96, 128, 160, 192, 224)
 # Seconds to wait for the server's first answer, and for each piece of the download.
 _ANSWER_SECONDS, _READ_SECONDS = 10, 30
-_NETWORK_ERRORS = (OSError, http.client.HTTPException)
 
 
 @dataclass(frozen=True)
@@ -144,12 +141,12 @@ def _fetch(base: str, wanted: WeightFile) -> Path:
     partial = path.with_name(f".{wanted.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _ask(wanted.url)
+        ask(wanted.url, _ANSWER_SECONDS)
         _download(wanted.url, partial)
         if not _is_whole(partial, wanted):
             raise OSError(f"it arrived damaged: its MD5 is not {wanted.md5}")
         return partial.replace(path)
-    except _NETWORK_ERRORS as error:
+    except NETWORK_ERRORS as error:
         reason = textwrap.shorten(str(getattr(error, "reason", error)), 300)
         raise InputError(
             f"ImageNet weights of {base} cannot be fetched ({reason}); fetch {wanted.name} from "
@@ -158,31 +155,6 @@ def _fetch(base: str, wanted: WeightFile) -> Path:
         ) from error
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _ask(url: str) -> None:
-    """Raise OSError unless the server answers soon.
-
-    Name resolution has no timeout, and a connection tries each of a server's addresses in turn:
-    where a firewall swallows packets that takes minutes. The thread bounds all of it together.
-    """
-    answer: queue.SimpleQueue = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            request = urllib.request.Request(url, method="HEAD")
-            urllib.request.urlopen(request, timeout=_ANSWER_SECONDS).close()
-            answer.put(None)
-        except _NETWORK_ERRORS as error:
-            answer.put(error)
-
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        error = answer.get(timeout=_ANSWER_SECONDS)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {_ANSWER_SECONDS} s") from None
-    if error is not None:
-        raise error
 
 
 def _download(url: str, path: Path) -> None:

@@ -50,7 +50,7 @@ def scans(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def test_scans(tmp_path_factory) -> Path:
+def further_scans(tmp_path_factory) -> Path:
     """A further test set: one phantom scan of each class."""
     from cnr_iemn.phantom import write_cohort
 
@@ -85,14 +85,14 @@ def tiny_networks(monkeypatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def study(scans, test_scans, tmp_path_factory):
+def study(scans, further_scans, tmp_path_factory):
     """A finished study of two tiny networks: configuration, stores, verdicts, what it said."""
     from cnr_iemn import train
     from cnr_iemn.data import prepare_all
     from cnr_iemn.segmentation import report_segmentation
 
     config = CnrIemnConfig(
-        data=scans, out=tmp_path_factory.mktemp("study"), test=(test_scans,), **SETTINGS
+        data=scans, out=tmp_path_factory.mktemp("study"), test=(further_scans,), **SETTINGS
     )
     lines: list[str] = []
     stores = prepare_all(config, lines.append)

@@ -174,11 +174,13 @@ def test_an_unreadable_scan_stops_and_what_was_done_is_kept(folder, monkeypatch)
     ]  # fmt: skip
 
 
-def test_each_test_folder_has_a_store_of_its_own(small_config, test_scans):
-    config = dataclasses.replace(small_config, data=test_scans, test=(test_scans, test_scans))
+def test_each_test_folder_has_a_store_of_its_own(small_config, further_scans):
+    config = dataclasses.replace(
+        small_config, data=further_scans, test=(further_scans, further_scans)
+    )
     stores = prepare_all(config, silent)
     assert [store.folder.name for store in stores] == ["slices", "slices-test-1", "slices-test-2"]
-    assert {len(store.index) for store in stores} == {len(list(test_scans.rglob("*.dcm")))}
+    assert {len(store.index) for store in stores} == {len(list(further_scans.rglob("*.dcm")))}
 
 
 def test_the_window_is_linear_between_its_ends():

@@ -454,6 +454,9 @@ def test_low_dose_scans_are_noisier_and_heart_scans_hold_metal_and_fluid():
     quiet, loud = (scan.hu[:, :20, :20].std() for scan in pair)
     assert 1.6 < loud / quiet < 2.4
     heart = draw_cohort(0, 0, 6, 5, "heart")
+    operations = {patient.operation for patient in heart}
+    assert {True, False} == {"effusion" in operation for operation in operations}
+    assert operations - {"none", "effusion"}  # some hold metal
     for patient in heart:
         scan = render(patient, 64, 20.0)
         metal = (scan.hu > 1500).any()

@@ -139,7 +139,8 @@ def test_folds_divide_the_labelled_training_scans(cohort, seed):
     assert (np.ptp(sizes, axis=0) <= 1).all() and np.min(sizes) >= 1
     val = set(slices.rows_of("val"))
     for fold in range(3):
-        held_out = set(slices.held_out_rows(fold))
+        rows = np.concatenate([slices.scans.rows[i] for i in np.flatnonzero(slices.folds == fold)])
+        held_out = set(rows[slices.labels[rows] != UNLABELLED])
         left = set(slices.training_keys(config, "gray", fold, 0))
         assert held_out and not held_out & left and not val & (held_out | left)
         assert held_out | left == set(slices.rows_of("train"))

@@ -192,9 +192,9 @@ def test_the_verdict_compares_nothing_with_phantoms(study):
     assert [row["class"] for row in read_csv(config.out / "segmentation.csv")] == list(CLASSES[1:])
 
 
-def test_configurations_name_no_place_on_this_machine(study, scans, test_scans):
+def test_configurations_name_no_place_on_this_machine(study, scans, further_scans):
     config, _, _, _ = study
-    places = [str(p).encode() for p in (scans, test_scans, config.out, ROOT, Path.home())]
+    places = [str(p).encode() for p in (scans, further_scans, config.out, ROOT, Path.home())]
     files = [p for p in config.out.rglob("*") if p.suffix in (".json", ".csv")]
     assert len(files) > 40
     for path in files:
@@ -262,7 +262,9 @@ def test_folds_train_without_their_own_slices(study, monkeypatch):
         train._train(config, folder, slice_run, slices, {"precision": "float32"}, silent)
     for fold in range(2):
         assert given[f"seed0-fold{fold}of2"]
-        assert not given[f"seed0-fold{fold}of2"] & set(slices.held_out_rows(fold).tolist())
+        scans_of_fold = np.flatnonzero(slices.folds == fold)
+        held_out = np.concatenate([slices.scans.rows[i] for i in scans_of_fold])
+        assert not given[f"seed0-fold{fold}of2"] & set(held_out.tolist())
     assert given["seed0"] == set(slices.rows_of("train").tolist())
 
 

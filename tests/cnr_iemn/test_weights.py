@@ -5,6 +5,7 @@ import io
 import sys
 import time
 import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -153,7 +154,7 @@ def hub(monkeypatch, folder):
     client = weights.huggingface_hub
     monkeypatch.setattr(client, "try_to_load_from_cache", lambda **place: None)
     monkeypatch.setattr(client, "hf_hub_download", download)
-    monkeypatch.setattr(weights.urllib.request, "urlopen", lambda *a, **k: io.BytesIO())
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *a, **k: io.BytesIO())
     return calls
 
 
@@ -200,7 +201,7 @@ def test_no_network_is_one_clear_line(model, hub, monkeypatch, error, reason):
         raise error
 
     if isinstance(error, OSError):
-        monkeypatch.setattr(weights.urllib.request, "urlopen", no_network)
+        monkeypatch.setattr(urllib.request, "urlopen", no_network)
     else:
         monkeypatch.setattr(weights.huggingface_hub, "hf_hub_download", no_network)
     message = assert_refused(model, "imagenet", "weights of resnext50_32x4d cannot be fetched")
@@ -210,9 +211,7 @@ def test_no_network_is_one_clear_line(model, hub, monkeypatch, error, reason):
 
 def test_a_silent_network_does_not_hang(model, hub, monkeypatch):
     monkeypatch.setattr(weights, "_ANSWER_SECONDS", 0.2)
-    monkeypatch.setattr(
-        weights.urllib.request, "urlopen", lambda *a, **k: time.sleep(1) or io.BytesIO()
-    )
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *a, **k: time.sleep(1) or io.BytesIO())
     start = time.monotonic()
     with pytest.raises(InputError, match="no answer within"):
         load_imagenet(model, NAME, "imagenet")
