@@ -8,7 +8,8 @@ import numpy as np
 
 from cnr_iemn.config import CLASSES, PAPER_ROWS, CnrIemnConfig, Network
 from cnr_iemn.evaluate import (
-    compare_with_floor,
+    FloorAnswers,
+    compare_with_floors,
     evaluation_settings,
     is_evaluated,
     patient_floors,
@@ -173,7 +174,7 @@ def _run(
     tests: list[TestSet],
     full: dict[Network, Predicted],
     trains_on: dict[Network, Predicted],
-    floors: dict,
+    floors: FloorAnswers,
     reasons: list[str],
 ) -> None:
     """Fit one second stage, score every scan, write the metrics last."""
@@ -210,7 +211,7 @@ def _run(
         "leaky": False,
         "not_comparable": reasons,
         "evaluation": evaluation_settings(config, tests),
-        "floors": {name: compare_with_floor(val, answers) for name, answers in floors.items()},
+        "floors": compare_with_floors(val, floors),
     }
     title = folder.path.parent.name
     for part in (name for name in result if name.startswith((splits.VAL, splits.TEST))):

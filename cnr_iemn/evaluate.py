@@ -1,14 +1,15 @@
 """What a trained slice network is worth: predictions, metrics, and the floors beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from cnr_iemn import explain, floors
+from cnr_iemn import explain
 from cnr_iemn.batches import make_batches
 from cnr_iemn.config import CLASSES, CnrIemnConfig
+from cnr_iemn.floors import intensity_floor
 from cnr_iemn.images import GRAY
 from cnr_iemn.runs import SliceRun, graph_of
 from cnr_iemn.split import UNLABELLED, Scans, Slices, TestSet
@@ -17,6 +18,7 @@ from preprocessing.errors import InputError
 from preprocessing.store import Store
 from replication import multiclass, run
 from replication.figures import save_confusion, save_curves
+from replication.floors import majority_floor, thumbnail_floor
 from replication.multiclass import ClassPredictions
 from replication.records import METRICS, PREDICTIONS, read_csv, read_json, write_csv
 from replication.run import RunFolder
@@ -24,10 +26,12 @@ from replication.verdict import Experiment, format_table
 
 SCANS = "scans.csv"  # scores of every slice of every scan, which the patient stage counts
 FLOORS = {
-    "thumbnail": floors.thumbnail_floor,
-    "intensity": floors.intensity_floor,
-    "majority": floors.majority_floor,
+    "thumbnail": thumbnail_floor,
+    "intensity": intensity_floor,
+    "majority": majority_floor,
 }
+# For each floor and each of METRICS_SHOWN the classes that it names, int (samples,).
+FloorAnswers = dict[str, dict[str, np.ndarray]]
 METRICS_SHOWN = ("accuracy", "balanced_accuracy")
 # What of the configuration is only looked at here: with other values a run is evaluated again.
 EVALUATION_SETTINGS = ("rise_slices", "rise_masks", "paper_data")
@@ -195,40 +199,60 @@ def _floors(slices: Slices, file: Path) -> dict:
     val = multiclass.read_class_predictions(file, splits.VAL, CLASSES)
     samples, labels = slices.scans.store.samples, slices.labels
     train, asked = slices.rows_of(splits.TRAIN), val.samples.astype(int)
-    result = {}
-    for name, floor in FLOORS.items():
-        answers = floor(
-            (samples[row, ..., GRAY] for row in train), labels[train],
-            (samples[row, ..., GRAY] for row in asked), labels[asked],
-        )["predicted"]  # fmt: skip
-        result[name] = compare_with_floor(val, answers)
-    return result
+    answers = ask_floors(
+        lambda: (samples[row, ..., GRAY] for row in train), labels[train],
+        lambda: (samples[row, ..., GRAY] for row in asked), labels[asked],
+    )  # fmt: skip
+    return compare_with_floors(val, answers)
 
 
-def compare_with_floor(val: ClassPredictions, answers: np.ndarray) -> dict:
-    """Accuracy and balanced accuracy above those of a floor's answers to the same samples."""
-    return {
-        metric: multiclass.accuracy_above(val, answers, metric=metric) for metric in METRICS_SHOWN
-    }
-
-
-def patient_floors(slices: Slices) -> dict[str, np.ndarray]:
-    """What shortcuts say of the scans that validate, from the mean of a scan's slices alone.
-
-    Returns:
-        {floor: int (validating scans,)}, in the order of the store.
-    """
+def patient_floors(slices: Slices) -> FloorAnswers:
+    """What shortcuts say of the scans that validate, from the mean of a scan's slices alone."""
     scans = slices.scans
     means = [scans.store.samples[rows, ..., GRAY].mean(axis=0).round().astype(np.uint8)
              for rows in scans.rows]  # fmt: skip
     train, val = (np.flatnonzero(slices.parts == part) for part in (splits.TRAIN, splits.VAL))
+    return ask_floors(
+        lambda: (means[i] for i in train), scans.diagnoses[train],
+        lambda: (means[i] for i in val), scans.diagnoses[val],
+    )  # fmt: skip
+
+
+def ask_floors(
+    train_images: Callable[[], Iterable[np.ndarray]],
+    train_labels: np.ndarray,
+    asked_images: Callable[[], Iterable[np.ndarray]],
+    asked_labels: np.ndarray,
+) -> FloorAnswers:
+    """What each floor says of images: unweighted for the accuracy, weighted for the balanced one.
+
+    A floor of other weights than the metric has would be too easy to beat.
+
+    Args:
+        train_images, asked_images: make a new iterable of uint8 (height, width).
+        train_labels, asked_labels: int, one for each.
+    """
     return {
-        name: floor(
-            (means[i] for i in train), scans.diagnoses[train],
-            (means[i] for i in val), scans.diagnoses[val],
-        )["predicted"]
+        name: {
+            metric: floor(
+                train_images(), train_labels, asked_images(), asked_labels,
+                balanced=metric == "balanced_accuracy",
+            )["predicted"]
+            for metric in METRICS_SHOWN
+        }
         for name, floor in FLOORS.items()
     }  # fmt: skip
+
+
+def compare_with_floors(val: ClassPredictions, answers: FloorAnswers) -> dict:
+    """Accuracy and balanced accuracy above those of the floors' answers to the same samples."""
+    return {
+        name: {
+            metric: multiclass.accuracy_above(val, of_metric[metric], metric=metric)
+            for metric in METRICS_SHOWN
+        }
+        for name, of_metric in answers.items()
+    }
 
 
 def why_not_comparable(config: CnrIemnConfig, stores: Sequence[Store]) -> list[str]:

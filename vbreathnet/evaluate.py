@@ -11,19 +11,21 @@ from preprocessing import splits
 from preprocessing.errors import InputError
 from preprocessing.store import Store
 from replication import figures, multiclass, run, verdict
+from replication.floors import majority_floor, thumbnail_floor
 from replication.multiclass import ClassPredictions
 from replication.records import METRICS, PREDICTIONS, read_json
 from replication.run import RunFolder
-from vbreathnet import crop, explain, floors, lowpower
+from vbreathnet import crop, explain, lowpower
 from vbreathnet.config import CLASSES, VBreathNetConfig
 from vbreathnet.data import TABLE_1
+from vbreathnet.floors import border_floor
 from vbreathnet.split import Samples
 from vbreathnet.weights import IMAGENET, is_published
 
 FLOORS = {
-    "thumbnail": floors.thumbnail_floor,
-    "border": floors.border_floor,
-    "majority": floors.majority_floor,
+    "thumbnail": thumbnail_floor,
+    "border": border_floor,
+    "majority": majority_floor,
 }
 
 # Ours: what the paper states, or its counts reveal, makes the experiment: with another value the

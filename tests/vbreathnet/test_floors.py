@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from vbreathnet.floors import border_floor, majority_floor, thumbnail_floor
+from replication.floors import majority_floor, thumbnail_floor
+from vbreathnet.floors import border_floor
 
 
 def _films(seed: int, count: int = 120, classes: int = 3, side: int = 56):

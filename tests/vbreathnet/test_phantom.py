@@ -16,7 +16,8 @@ from scipy.stats import ks_2samp
 
 from preprocessing.errors import InputError
 from preprocessing.sharpness import contrast, laplacian_variance
-from vbreathnet import floors, phantom
+from replication.floors import thumbnail_floor
+from vbreathnet import phantom
 from vbreathnet.cohort import (
     CLASSES,
     COVID,
@@ -32,6 +33,7 @@ from vbreathnet.cohort import (
 )
 from vbreathnet.config import VBreathNetConfig
 from vbreathnet.data import find_radiographs, lung_mask_path
+from vbreathnet.floors import border_floor
 from vbreathnet.phantom import render, write_cohort
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -349,8 +351,8 @@ def _average_floor(cohorts, floor) -> float:
 
 
 def test_thumbnails_and_borders_are_no_solution(cohorts):
-    assert _average_floor(cohorts, floors.thumbnail_floor) <= 0.60
-    assert _average_floor(cohorts, floors.border_floor) <= 0.42
+    assert _average_floor(cohorts, thumbnail_floor) <= 0.60
+    assert _average_floor(cohorts, border_floor) <= 0.42
 
 
 def test_mean_and_deviation_are_no_solution(cohorts):
@@ -363,7 +365,7 @@ def test_mean_and_deviation_are_no_solution(cohorts):
         (drawn, [dataclasses.replace(m, image=as_patch(m)) for m in made])
         for drawn, made in cohorts
     ]
-    assert _average_floor(plain, floors.thumbnail_floor) <= 0.42
+    assert _average_floor(plain, thumbnail_floor) <= 0.42
 
 
 def test_a_planted_marker_is_written_on_the_film():
