@@ -10,6 +10,7 @@ import numpy as np
 from cnr_iemn.cohort import Body
 from cnr_iemn.geometry import Placement, oval
 
+AIR, FAT = -1000, -100  # HU
 SIDES = (-1, 1)  # the patient's right lung, on the picture's left, and the left one
 
 # Profiles: (height, value) ... to interpolate in between; mm unless said otherwise.

@@ -17,6 +17,7 @@ from preprocessing import splits
 from preprocessing.errors import InputError
 from preprocessing.store import Store
 from replication import multiclass, run
+from replication.environment import set_precision
 from replication.figures import save_confusion, save_curves
 from replication.floors import majority_floor, thumbnail_floor
 from replication.multiclass import ClassPredictions
@@ -63,7 +64,7 @@ def evaluate_run(
     A fold's network is asked about the scans of its fold; another about all scans there are.
     """
     folder.forget_metrics()
-    model = run.load_model(folder, graph_of(config, slice_run, run.set_precision(config.precision)))
+    model = run.load_model(folder, graph_of(config, slice_run, set_precision(config.precision)))
     whole = slice_run.fold is None
     scores = score_slices(config, model, slices.scans, slice_run, _asked(slices, slice_run))
     scan_rows = _scan_rows("", slices.scans, scores)
@@ -90,7 +91,7 @@ def evaluate_run(
         save_curves(figures / "curves.png", history, len(history) - 1, title)
         confusion = np.array(result[splits.VAL]["slice"]["confusion"])
         save_confusion(figures / "confusion-val.png", confusion, CLASSES, f"{title}: validation")
-        if slice_run.scenario == "multitask":
+        if slice_run.scenario == "multitask" and config.rise_slices:
             result["rise"] = explain.explain_run(config, folder, model, slice_run, slices)
     folder.write_metrics(result)
 

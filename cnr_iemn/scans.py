@@ -15,8 +15,9 @@ from typing import Literal
 import numpy as np
 
 from cnr_iemn.config import CLASSES, NORMAL
-from preprocessing.ct import DICOM_SUFFIXES, is_nifti
 from preprocessing.errors import InputError
+from preprocessing.nifti import is_nifti
+from preprocessing.series import DICOM_SUFFIXES
 
 LOBES = ("LLL", "LUL", "RLL", "RML", "RUL")  # Released: the order of the published lobe array
 
@@ -87,7 +88,7 @@ class SliceLabels:
 
         Args:
             patient: as in `Scan`.
-            files: name of each slice's file, head first, as in `preprocessing.ct.Volume`.
+            files: name of each slice's file, head first, as in `preprocessing.volume.Volume`.
 
         Returns:
             bool (slices,), head first; None: no slice of this patient is labelled.

@@ -24,6 +24,7 @@ from cnr_iemn.weights import load_imagenet
 from preprocessing import splits
 from preprocessing.store import Store
 from replication import run, verdict
+from replication.environment import describe_environment, set_precision
 from replication.fused import FusedAdam
 from replication.records import write_csv
 from replication.run import RunFolder, Training
@@ -122,10 +123,10 @@ def train_and_evaluate(
 ) -> None:
     """One slice network, as far as it is not done yet."""
     folder = run_folder(config, slices, slice_run)
-    precision = run.set_precision(config.precision)
+    precision = set_precision(config.precision)
     if not folder.trained:
         name = f"{folder.path.parent.name}/{folder.path.name}"
-        environment = run.describe_environment(slices.scans.store.fingerprint, precision)
+        environment = describe_environment(slices.scans.store.fingerprint, precision)
         environment["initial_weights"] = weights[slice_run.network]
         _train(config, folder, slice_run, slices, environment, lambda line: say(f"{name}: {line}"))
     if config.stop_after == "evaluate" and not is_evaluated(config, folder, tests):

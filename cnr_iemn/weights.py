@@ -1,25 +1,19 @@
-"""ImageNet weights for the backbones: fetched, from files given, or converted once.
+"""ImageNet weights for the backbones: fetched, or from files given.
 
 The authors' 2021 code loads torchvision's weights of that time, which torchvision calls
 IMAGENET1K_V1 today; what it loads by default today (V2) scores 3 to 4 points higher on ImageNet.
 """
 
-import hashlib
-import importlib
-import re
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import huggingface_hub
-import numpy as np
-import safetensors
-import safetensors.numpy
 from huggingface_hub.errors import HTTPError  # the base error of its HTTP library
 
 from preprocessing.errors import InputError
 from replication.download import ask
+from replication.weight_files import read_tensors, sha256, shorten
 
 if TYPE_CHECKING:  # files are read and converted without Keras, which takes seconds to start
     import keras
@@ -32,9 +26,6 @@ IMAGENET_SCALING = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 INCEPTION_SCALING = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 _HUB_FILE = "model.safetensors"
-_TORCH_SUFFIXES = (".pth", ".pt")
-# torchvision's file names end with the first digits of the SHA-256.
-_NAMED_DIGEST = re.compile(r"-([0-9a-f]{8})$")
 # Seconds to wait for the server's first answer.
 _ANSWER_SECONDS = 10
 _NETWORK_ERRORS = (OSError, HTTPError)
@@ -111,88 +102,14 @@ def load_imagenet(model: "keras.Model", name: str, source: str | Path) -> str:
     if name not in PUBLISHED:
         raise ValueError(f"name must be one of {', '.join(PUBLISHED)}, not {name!r}")
     path = _fetch(name) if source == IMAGENET else _given(name, Path(source))
-    digest = _sha256(path)
-    named = _NAMED_DIGEST.search(path.stem)
-    if named and not digest.startswith(named[1]):
-        raise InputError(
-            f"{path}: is damaged: its SHA-256 starts with {digest[:8]}, its name says {named[1]}; "
-            "fetch it again"
-        )
     try:
         load_torchvision_weights(model, read_tensors(path))
     except InputError as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise InputError(f"{path}: {reason}") from error
+    digest = sha256(path)
     year = "IMAGENET1K_V1" if _is_v1(name, path, digest, source) else "not known as IMAGENET1K_V1"
     return f"{path.name}, SHA-256 {digest}, {year}"
-
-
-def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
-    """The named tensors of a .safetensors, .pth or .pt file, in memory.
-
-    PyTorch files are read with `weights_only=True`, which runs no code of theirs.
-
-    Raises:
-        InputError: not such a file, damaged, no mapping of names to tensors, or PyTorch is missing.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected a .safetensors, .pth or .pt file")
-    if path.suffix in _TORCH_SUFFIXES:
-        return _read_torch(path)
-    if path.suffix != ".safetensors":
-        raise InputError(f"{path}: is not a weight file; expected .safetensors, .pth or .pt")
-    try:
-        return safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: cannot be read ({_short(error)}); fetch it again") from error
-
-
-def convert_to_safetensors(source: str | Path, target: str | Path) -> None:
-    """Write the tensors of a PyTorch file as .safetensors, whole or not at all.
-
-    Args:
-        source: .pth or .pt file that holds a mapping of names to tensors, of any network.
-        target: .safetensors file to write; one of that name is replaced.
-
-    Raises:
-        InputError: as `read_tensors`, or the target is no .safetensors file.
-    """
-    target = Path(target)
-    if target.suffix != ".safetensors":
-        raise InputError(f"{target}: expected a file name that ends with .safetensors")
-    # Tensors may share or skip memory; what is written may not.
-    tensors = {name: np.array(value, order="C") for name, value in read_tensors(source).items()}
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        partial.write_bytes(safetensors.numpy.save(tensors))
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _read_torch(path: Path) -> dict[str, np.ndarray]:
-    try:
-        torch = importlib.import_module("torch")
-    except ImportError as error:
-        raise InputError(
-            f"{path}: PyTorch files need the extra `torch` (pip install -e .[torch]); or convert "
-            "it where PyTorch is: python scripts/convert_weights.py FILE.pth OUT.safetensors"
-        ) from error
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # of any kind: PyTorch interprets whatever the file says
-        # What it says of such files is long, and advises to run the code in them.
-        raise InputError(
-            f"{path}: is damaged, or no PyTorch file of tensors alone; fetch it again"
-        ) from error
-    if not isinstance(state, dict) or not all(torch.is_tensor(x) for x in state.values()):
-        raise InputError(
-            f"{path}: expected a mapping of names to tensors, as torchvision's files are"
-        )
-    return {name: tensor.detach().numpy() for name, tensor in state.items()}
 
 
 def _given(name: str, source: Path) -> Path:
@@ -228,7 +145,7 @@ def _fetch(name: str) -> Path:
         if not _is_whole(path, wanted):
             raise OSError(f"it arrived damaged or was replaced: its SHA-256 is not {wanted.sha256}")
     except _NETWORK_ERRORS as error:
-        reason = _short(getattr(error, "reason", error))
+        reason = shorten(getattr(error, "reason", error))
         raise InputError(
             f"ImageNet weights of {name} cannot be fetched ({reason}); {_elsewhere(name)}"
         ) from error
@@ -246,7 +163,7 @@ def _elsewhere(name: str) -> str:
 
 
 def _is_whole(path: Path, wanted: Published) -> bool:
-    return not wanted.sha256 or _sha256(path) == wanted.sha256
+    return not wanted.sha256 or sha256(path) == wanted.sha256
 
 
 def _is_v1(name: str, path: Path, digest: str, source: str | Path) -> bool:
@@ -254,13 +171,3 @@ def _is_v1(name: str, path: Path, digest: str, source: str | Path) -> bool:
     wanted = PUBLISHED[name]
     fetched_by_commit = source == IMAGENET and not wanted.sha256
     return digest == wanted.sha256 or path.name in wanted.torch_files or fetched_by_commit
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _short(error: object) -> str:
-    """What an error says, on one line."""
-    return textwrap.shorten(str(error), 300) or type(error).__name__

@@ -5,9 +5,25 @@ A network has to beat the best of them, not 0.5. All clip functions take a gray 
 whole picture alike. `relative_flow` is no floor: it is told where the pleural line is.
 """
 
+import dataclasses
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from sklearn.metrics import roc_auc_score
+
+from replication import metrics
+from replication.metrics import Predictions
+
+# "Anything moves" is the first: a network must beat it. The others measure persistence, what an
+# M-mode reader uses, and carry signal by right.
+FLOORS = (
+    "frame_difference",
+    "temporal_deviation",
+    "persistence",
+    "persistence_ratio",
+    "short_persistence_ratio",
+)
 
 
 def frame_difference(clip: np.ndarray) -> float:
@@ -107,6 +123,29 @@ def relative_flow(clip: np.ndarray, wall: slice, lung: slice) -> float:
         relative.append(sideways[lung].mean() - sideways[wall].mean())
     smooth = np.convolve(relative, np.full(7, 1 / 7), "valid")
     return float(np.sqrt(np.mean(smooth**2)))
+
+
+def auroc_floors(clips: Sequence[np.ndarray], predictions: Predictions) -> dict:
+    """How far a network's AUROC lies above that of each of FLOORS.
+
+    Args:
+        clips: of the predictions, uint8 (frames, height, width); read one at a time.
+
+    Returns:
+        {floor: {"clip": ..., "patient": ...}}, each as of `metrics.auroc_above`; empty if there
+        is one class alone.
+    """
+    if np.unique(predictions.labels).size < 2:
+        return {}
+    result = {}
+    for name in FLOORS:
+        values = np.array([globals()[name](clip) for clip in clips])
+        mean_value = dataclasses.replace(predictions, scores=values).by_patient().scores
+        result[name] = {
+            "clip": metrics.auroc_above(predictions, values),
+            "patient": metrics.auroc_above(predictions.by_patient(), mean_value),
+        }
+    return result
 
 
 def floor_auroc(values: np.ndarray, labels: np.ndarray) -> float:

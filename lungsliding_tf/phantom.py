@@ -16,7 +16,6 @@ travels (seashore) or persists (barcode). The match is a design choice, no claim
 it stands for the decorrelation that probe rocking with the breath causes without any sliding.
 """
 
-import csv
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -40,6 +39,7 @@ from lungsliding_tf.cohort import (
 from preprocessing.errors import InputError
 from preprocessing.video import probe
 from replication.phantoms import new_folder
+from replication.records import write_csv
 
 __all__ = ["ABSENT", "PRESENT", "Patient", "PhantomConfig", "Truth", "draw_cohort", "marked_region"]
 __all__ += ["render", "write_dataset"]
@@ -314,7 +314,4 @@ def _write_labels(path: Path, cohort: list[Patient]) -> None:
             "phantom": "yes",
         }
         rows.append(first | values | {"fps": patient.fps, "frames": patient.frames})
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, rows)

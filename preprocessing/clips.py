@@ -42,7 +42,7 @@ TILE_SETS = {s.name: s for s in (TileSet(px, rows) for px in (30, 60, 90) for ro
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile's place in the unified 640x480 frame: grid row and column, left and top in px."""
+    """A tile's place in its frame: grid row and column, left and top in px."""
 
     row: int
     column: int
@@ -115,7 +115,9 @@ def covering(regions: list[Region], clip: Clip) -> list[Region]:
     return [r for r in regions if r.first_frame <= first and r.last_frame >= last]
 
 
-def tile_grid(polygon: np.ndarray, tile_set: TileSet) -> list[Tile]:
+def tile_grid(
+    polygon: np.ndarray, tile_set: TileSet, frame: tuple[int, int] = (UNIFIED_HEIGHT, UNIFIED_WIDTH)
+) -> list[Tile]:
     """Lay non-overlapping whole tiles over a region, row by row.
 
     The grid starts at the top left of the region's bounding box. A tile counts when all of it
@@ -123,13 +125,14 @@ def tile_grid(polygon: np.ndarray, tile_set: TileSet) -> list[Tile]:
     tile, so that the top two follow a pleura that is tilted.
 
     Args:
-        polygon: (n, 2) x, y corners in unified pixels.
+        polygon: (n, 2) x, y corners, in pixels of the frame.
         tile_set: size in px and number of rows.
+        frame: its height and width; the unified one's if not given.
 
     Returns:
         Tiles ordered by row, then column; empty where the region is smaller than a tile.
     """
-    mask = polygon_mask(polygon)
+    mask = polygon_mask(polygon, frame)
     ys, xs = np.nonzero(mask)
     if ys.size == 0:
         return []
@@ -171,12 +174,16 @@ def whole_picture(info: VideoInfo) -> Region:
     return Region(corners, 0, 2**31 - 1, label="whole")
 
 
-def polygon_mask(polygon: np.ndarray) -> np.ndarray:
-    """Boolean (480, 640): pixels whose centre lies in a polygon of unified (n, 2) x, y corners."""
-    return _mask_of_corners(tuple(map(tuple, np.asarray(polygon).tolist())))
+def polygon_mask(
+    polygon: np.ndarray, frame: tuple[int, int] = (UNIFIED_HEIGHT, UNIFIED_WIDTH)
+) -> np.ndarray:
+    """Boolean (height, width): pixels whose centre lies in a polygon of (n, 2) x, y corners."""
+    return _mask_of_corners(tuple(map(tuple, np.asarray(polygon).tolist())), frame)
 
 
 @functools.lru_cache(maxsize=64)  # many videos share the region that is their whole picture
-def _mask_of_corners(polygon: tuple[tuple[float, float], ...]) -> np.ndarray:
+def _mask_of_corners(
+    polygon: tuple[tuple[float, float], ...], frame: tuple[int, int]
+) -> np.ndarray:
     centred = np.asarray(polygon)[:, ::-1] - 0.5  # pixel (r, c) has its centre at (r + .5, c + .5)
-    return polygon2mask((UNIFIED_HEIGHT, UNIFIED_WIDTH), centred)
+    return polygon2mask(frame, centred)

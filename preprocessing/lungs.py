@@ -40,7 +40,7 @@ def segment_lungs(slice_hu: np.ndarray, keep: int = LARGEST_REGIONS) -> np.ndarr
     """Mask of the lungs in one axial slice; of whatever air the body holds where there are none.
 
     On basal slices the two largest regions may be gas in the bowel, and consolidation that
-    touches the chest wall is left out: section 4.4 of the paper, `lost_share`.
+    touches the chest wall is left out: section 4.4 of the paper.
 
     Ours: at other sizes than 512x512 the structuring elements shrink or grow with the longer side.
 
@@ -76,29 +76,6 @@ def segment_lungs(slice_hu: np.ndarray, keep: int = LARGEST_REGIONS) -> np.ndarr
     # SciPy's binary closing takes what is outside of the slice for background.
     lungs = cv2.erode(lungs, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return lungs.astype(bool)
-
-
-def lost_share(lesions: np.ndarray, mask: np.ndarray) -> float:
-    """Share of the lesions that a lung mask leaves out.
-
-    Paper: CNR-IEMN, section 4.4, sees the segmentation fail on infected lungs, CAP above all,
-    and gives no number.
-
-    Args:
-        lesions: (..., height, width), lesions nonzero; one slice or a volume.
-        mask: same shape, lungs nonzero.
-
-    Returns:
-        0 (nothing lost) to 1; NaN where there is no lesion.
-
-    Raises:
-        ValueError: shapes differ.
-    """
-    if lesions.shape != mask.shape:
-        raise ValueError(f"lesions {lesions.shape} and mask {mask.shape} differ in shape")
-    lesion = lesions != 0
-    pixels = np.count_nonzero(lesion)
-    return float(np.count_nonzero(lesion & (mask == 0)) / pixels) if pixels else float("nan")
 
 
 def _as_int16(slice_hu: np.ndarray) -> np.ndarray:

@@ -93,7 +93,7 @@ def probe(path: Path, folder_fps: float = FOLDER_FPS) -> VideoInfo:
     """
     if path.is_dir():
         frames = _folder_frames(path)
-        height, width = _read_png(frames[0]).shape
+        height, width = read_png(frames[0]).shape
         return VideoInfo(path, width, height, folder_fps, len(frames))
     capture = _open(path)
     try:
@@ -291,7 +291,7 @@ def _indexed_folder_frames(path: Path, needed) -> Iterator[tuple[int, np.ndarray
         if needed is not None and not needed(index):
             yield index, None
             continue
-        frame = _read_png(file)
+        frame = read_png(file)
         if shape not in (None, frame.shape):
             raise InputError(f"{file}: has another size than the frames before it")
         shape = frame.shape
@@ -310,7 +310,12 @@ def _numbers(text: str) -> list[str]:
     return "".join(c if c.isdigit() else " " for c in text).split()
 
 
-def _read_png(path: Path) -> np.ndarray:
+def read_png(path: Path) -> np.ndarray:
+    """One frame from a PNG file: uint8 (height, width), gray.
+
+    Raises:
+        InputError: missing or unreadable.
+    """
     frame = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if frame is None:
         raise InputError(f"{path}: is not a readable PNG image; copy the file again")

@@ -1,42 +1,107 @@
-"""Figures that every study draws: training curves and confusion matrices."""
+"""Figures that every study draws: training curves, settings compared, confusion matrices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+History = Sequence[Mapping[str, float]]  # a row for each epoch: epoch (from 0), loss, val_loss, ...
+
+CURVES_A_ROW = 3
+# Told apart by readers with any colour vision (Okabe & Ito), and in gray by their markers.
+LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINE_MARKERS = "os^Dv<>"
+PARTS = {"training": "", "validation": "val_"}
 
 
-def save_curves(path: Path, history: Sequence[dict], best: int, title: str) -> None:
-    """Accuracy and loss of training and validation over the epochs.
-
-    One panel for the accuracy of each of the network's outputs, and one for the loss as a whole.
+def save_curves(
+    path: Path, history: History, best: int, title: str, shown: Sequence[str] = ()
+) -> None:
+    """Figures of training, and of validation where there are any, over the epochs.
 
     Args:
         path: PNG to write.
-        history: a row for each epoch with epoch (from 0), loss, val_loss, and accuracy and
-            val_accuracy or, for a network of several outputs, <output>_accuracy and
-            val_<output>_accuracy.
+        history: a row for each epoch with epoch (from 0), loss, and accuracy or, for a network of
+            several outputs, <output>_accuracy; the same of the validation part under val_<name>.
         best: the epoch whose weights were kept.
         title: shown above.
+        shown: which of them, a panel for each. None given: the accuracy of each of the network's
+            outputs, and the loss as a whole.
     """
-    names = [name for name in history[0] if f"val_{name}" in history[0]]
-    shown = [name for name in names if name == "accuracy" or name.endswith("_accuracy")] + ["loss"]
-    figure = _figure(width=5 * len(shown), height=3.8)
+    if not shown:
+        names = [name for name in history[0] if not name.startswith("val_")]
+        shown = [n for n in names if n == "accuracy" or n.endswith("_accuracy")] + ["loss"]
+    rows = 1 if len(shown) <= CURVES_A_ROW else 2
+    columns = -(-len(shown) // rows)
+    figure = _figure(width=5 * columns, height=3.8 * rows)
     epochs = [row["epoch"] + 1 for row in history]
-    for axis, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in panels[len(shown) :]:
+        axis.set_axis_off()
+    for axis, name in zip(panels, shown, strict=False):
         label = name.replace("_", " ")
-        axis.plot(epochs, [row[name] for row in history], marker=".", label=f"training {label}")
-        validation = [row[f"val_{name}"] for row in history]
-        axis.plot(epochs, validation, marker=".", label=f"validation {label}")
+        for part, prefix in PARTS.items():
+            if prefix + name in history[0]:
+                values = [row[prefix + name] for row in history]
+                axis.plot(epochs, values, marker=".", label=f"{part} {label}")
         axis.axvline(best + 1, color="gray", linestyle=":", label=f"kept: epoch {best + 1}")
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
         axis.legend(fontsize=8)
     figure.suptitle(title, fontsize=10, parse_math=False)
-    figure.savefig(path)
+    _save(figure, path)
+
+
+def save_comparison(
+    path: Path, runs: Mapping[str, Sequence[History]], shown: Sequence[str], title: str, legend: str
+) -> None:
+    """Figures of several settings over the epochs: training on the left, validation on the right.
+
+    A thin line is a run; a thick one is the mean of a setting's runs.
+
+    Args:
+        path: PNG to write.
+        runs: setting to the histories of its runs (one for each seed), of equal length and each
+            with <name> and val_<name> for all names in `shown`.
+        shown: a row of panels for each.
+        title: shown above.
+        legend: what the settings are of.
+    """
+    figure = _figure(width=9.6, height=3.1 * len(shown) + 1.1)
+    panels = figure.subplots(len(shown), len(PARTS), squeeze=False, sharex=True, sharey="row")
+    for axis, (name, part) in zip(panels.flat, product(shown, PARTS), strict=True):
+        for number, (setting, histories) in enumerate(runs.items()):
+            values = np.array([[row[PARTS[part] + name] for row in one] for one in histories])
+            _draw_runs(axis, values, number, setting)
+        axis.set_title(f"{part} {name}", fontsize=10)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    for axis, name in zip(panels[:, 0], shown, strict=True):
+        axis.set_ylabel(name)
+        if name != "loss":  # a share
+            axis.set_ylim(-0.04, 1.04)
+    for axis in panels[-1]:
+        axis.set_xlabel("epoch")
+    lines, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(lines, labels, title=legend, loc="outside lower center", ncols=len(labels),
+                  fontsize=9, title_fontsize=9)  # fmt: skip
+    figure.suptitle(title, fontsize=10, parse_math=False)
+    _save(figure, path)
+
+
+def _draw_runs(axis: Axes, values: np.ndarray, number: int, label: str) -> None:
+    """A setting's runs (runs, epochs) as thin lines and their mean as a thick one."""
+    colour, epochs = LINE_COLOURS[number % len(LINE_COLOURS)], range(1, values.shape[1] + 1)
+    if len(values) > 1:
+        axis.plot(epochs, values.T, color=colour, linewidth=0.8, alpha=0.45)
+    axis.plot(epochs, values.mean(axis=0), color=colour, linewidth=2.2, markersize=4.5,
+              marker=LINE_MARKERS[number % len(LINE_MARKERS)], label=label)  # fmt: skip
 
 
 def save_confusion(path: Path, confusion: np.ndarray, classes: Sequence[str], title: str) -> None:
@@ -63,7 +128,7 @@ def save_confusions(
         _draw_confusion(axis, np.asarray(counts), classes)
         axis.set_title(title, fontsize=10, parse_math=False)
     panels[0].set_ylabel("true class")
-    figure.savefig(path)
+    _save(figure, path)
 
 
 def _draw_confusion(axis: Axes, counts: np.ndarray, classes: Sequence[str]) -> None:
@@ -86,3 +151,9 @@ def _figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def _save(figure: Figure, path: Path) -> None:
+    partial = path.with_name(f".partial.{path.name}")
+    figure.savefig(partial, format="png")
+    partial.replace(path)

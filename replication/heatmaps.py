@@ -1,17 +1,18 @@
-"""Where a network looks: saliency, SmoothGrad, Grad-CAM, and a map's share inside the lungs."""
+"""Where a network looks: saliency, SmoothGrad, Grad-CAM, HiResCAM; a map's share in the lungs."""
 
 import warnings
 from collections.abc import Callable, Sequence
 
-import cv2
 import keras
 import numpy as np
+from skimage.transform import resize
 from tf_keras_vis.gradcam import Gradcam
+from tf_keras_vis.layercam import Layercam
 from tf_keras_vis.saliency import Saliency
 from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
 from tf_keras_vis.utils.scores import BinaryScore, CategoricalScore, Score
 
-from replication.run import float32_copy
+from replication.environment import float32_copy
 
 # Ours: the paper names SmoothGrad without parameters; these are in the range its inventors use
 # (noise of 10 to 20 % of the value range, 50 samples: Smilkov et al. 2017, arXiv 1706.03825).
@@ -37,13 +38,13 @@ def vanilla_saliency(model: keras.Model, images: np.ndarray, classes: Classes) -
 
     Ours: a softmax network is explained by its score before the softmax, as Simonyan et al. do
     (arXiv 1312.6034, section 2); a softmax that is sure has next to no gradient, and raising one
-    class is mixed with lowering the others. A sigmoid output is explained as it is.
+    class is mixed with lowering the others. A single output is explained as it is.
 
     Args:
-        model: softmax over two or more classes, or one sigmoid output.
+        model: softmax over two or more classes, or one sigmoid or logit as output.
         images: float32 (n, [frames,] height, width, channels), scaled as the network was trained.
-        classes: index of the class to explain, one for all or one for each image; with a sigmoid
-            1 or True for the positive class, 0 or False for the other.
+        classes: index of the class to explain, one for all or one for each image; with a single
+            output 1 or True for the positive class, 0 or False for the other.
 
     Returns:
         float32 (n, [frames,] height, width), each image or clip scaled to 0..1 as a whole; the
@@ -89,51 +90,85 @@ def gradcam(
     """Grad-CAM: a layer's feature maps, weighted by how much each raises the class score.
 
     Selvaraju et al. 2017 (arXiv 1610.02391, section 3): the score is the one before the softmax
-    (or sigmoid); negative evidence is cut off. Ours: the map is enlarged bilinearly with pixel
+    (or sigmoid); negative evidence is cut off. Ours: the map is enlarged linearly with pixel
     areas aligned, because the library's own enlargement aligns pixel centres, which moves a 7x7
     map by up to half a cell (16 of 224 pixels); and it is divided by its maximum instead of
     stretched from its minimum, so that 0 means no evidence.
 
+    A feature map has one weight for all its places. Where dense layers follow the flattened maps
+    and weight each place by itself, Grad-CAM may light places that the network does not use
+    (Draelos & Carin 2020, arXiv 2011.08891); `hirescam` does not.
+
     Args:
-        model: softmax over two or more classes, or one sigmoid output; not nested.
-        images: float32 (n, height, width, channels), scaled as the network was trained.
+        model: softmax over two or more classes, or one sigmoid or logit as output; not nested.
+        images: float32 (n, [frames,] height, width, channels), scaled as the network was trained.
         classes: as in `vanilla_saliency`.
         layer: name of the layer whose feature maps are used. None: the last convolution, after
             its activation (V-BreathNet 7x7; the baselines' heads 5x5). An activation layer is a
             better choice than the convolution before it: what a ReLU removes is no evidence.
 
     Returns:
-        float32 (n, height, width): maximum 1, or all 0 where nothing speaks for the class.
+        float32 (n, [frames,] height, width): maximum 1, or all 0 where nothing speaks for the
+        class.
 
     Raises:
-        ValueError: no such class or layer, or a layer without (height, width, channels) output.
+        ValueError: no such class or layer, or a layer without ([frames,] height, width, channels)
+            output.
     """
+    return _activation_maps(Gradcam, model, images, classes, layer or last_feature_layer(model))
+
+
+def hirescam(
+    model: keras.Model, images: np.ndarray, classes: Classes, layer: str | None = None
+) -> np.ndarray:
+    """HiResCAM: as `gradcam`, but each place of a feature map is weighted by its own gradient.
+
+    Draelos & Carin 2020 (arXiv 2011.08891, section 3): what does not reach the score stays dark.
+
+    Args:
+        layer: None: the last one with feature maps, pooled or not. Before a max pooling only the
+            winners have a gradient, and the map is a grid.
+    """
+    layer = layer or last_feature_layer(model, activated=False)
+    # The library's Layer-CAM is this with gradients below 0 cut off, unless told otherwise.
+    return _activation_maps(Layercam, model, images, classes, layer, gradient_modifier=None)
+
+
+def _activation_maps(
+    method: type[Gradcam],
+    model: keras.Model,
+    images: np.ndarray,
+    classes: Classes,
+    layer: str,
+    **options,
+) -> np.ndarray:
+    """Maps of a class activation method, enlarged to the images and divided by their maxima."""
     classes = _class_indices(model, len(images), classes)
-    layer = layer or last_feature_layer(model)
-    if len(_layer(model, layer).output.shape) != 4:
-        raise ValueError(f"layer {layer} has no (height, width, channels) output")
-    visualizer = Gradcam(_explained_model(model, linear=True))
+    if not _is_feature_maps(model, _layer(model, layer)):
+        raise ValueError(f"layer {layer} has no ([frames,] height, width, channels) output")
+    visualizer = method(_explained_model(model, linear=True))
 
     def coarse_maps(*args) -> np.ndarray:
         return visualizer(
             *args, penultimate_layer=layer, seek_penultimate_conv_layer=False,
-            expand_cam=False, normalize_cam=False,
+            expand_cam=False, normalize_cam=False, **options,
         )  # fmt: skip
 
     coarse = _in_batches(coarse_maps, model, images, classes, BATCH)
-    height, width = images.shape[1:3]
-    maps = np.stack(
-        [cv2.resize(m, (width, height), interpolation=cv2.INTER_LINEAR) for m in coarse]
-    )
-    peaks = maps.max(axis=(1, 2), keepdims=True)
+    shape = images.shape[1:-1]
+    maps = np.stack([resize(m, shape, order=1, mode="edge", anti_aliasing=False) for m in coarse])
+    peaks = maps.max(axis=tuple(range(1, maps.ndim)), keepdims=True)
     return np.divide(maps, peaks, out=np.zeros_like(maps), where=peaks > 0)
 
 
-def last_feature_layer(model: keras.Model) -> str:
-    """Name of the last layer that activates feature maps (height, width, channels).
+def last_feature_layer(model: keras.Model, activated: bool = True) -> str:
+    """Name of the last layer that activates feature maps ([frames,] height, width, channels).
 
     Ours: the paper does not name Grad-CAM's layer; the last convolution is what its inventors
     recommend, and their maps are taken after the ReLU.
+
+    Args:
+        activated: False: the last layer that returns such maps, whatever it does.
 
     Raises:
         ValueError: there is none, as in a model that calls a whole backbone as one layer.
@@ -141,8 +176,7 @@ def last_feature_layer(model: keras.Model) -> str:
     linear = keras.activations.linear
     for layer in reversed(model.layers):
         activates = isinstance(layer, ACTIVATIONS) or getattr(layer, "activation", linear) != linear
-        shape = layer.output.shape
-        if activates and len(shape) == 4 and shape[1:3] != (1, 1):
+        if (activates or not activated) and _is_feature_maps(model, layer):
             return layer.name
     raise ValueError(
         f"model {model.name} has no activated feature maps at its top level; build it flat "
@@ -194,20 +228,28 @@ def _layer(model: keras.Model, name: str) -> keras.Layer:
     return model.get_layer(name)
 
 
+def _is_feature_maps(model: keras.Model, layer: keras.Layer) -> bool:
+    """Whether a layer returns maps with the axes of the input, an image or a clip, not one cell."""
+    shape = layer.output.shape
+    is_input = isinstance(layer, keras.layers.InputLayer)
+    return not is_input and len(shape) == len(model.input_shape) and set(shape[1:-1]) != {1}
+
+
 def _class_indices(model: keras.Model, n: int, classes: Classes) -> list[int]:
     """One class index for each image; the library silently drops images without one."""
     indices = [int(index) for index in np.atleast_1d(classes)]
     indices = indices * n if len(indices) == 1 else indices
-    known = max(_outputs(model), 2)  # a sigmoid has two classes
+    known = max(_outputs(model), 2)  # a single output has two classes
     if len(indices) != n or not all(0 <= index < known for index in indices):
         raise ValueError(f"classes {classes} for {n} images and a model of {known} classes")
     return indices
 
 
 def _explained_model(model: keras.Model, linear: bool) -> keras.Model:
-    """The model, or a float32 copy that ends before its softmax or sigmoid."""
+    """The model in float32, as it is or as a copy that ends before its softmax or sigmoid."""
     if not linear:
-        return model
+        mixed = any(layer.compute_dtype != "float32" for layer in model.layers)
+        return float32_copy(model) if mixed else model
     if not hasattr(model.get_layer(model.output_names[0]), "activation"):
         raise ValueError(f"the output layer of {model.name} has no activation to take off")
     copy = float32_copy(model)  # small gradients vanish in float16

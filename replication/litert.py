@@ -16,7 +16,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from preprocessing.errors import InputError
-from replication.run import float32_copy
+from replication.environment import float32_copy
 
 WARM_UP_RUNS = 3  # the first runs lay out weights and memory
 

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ from preprocessing.errors import InputError
 METRICS = ("accuracy", "sensitivity", "specificity", "precision", "f1", "auroc")
 THRESHOLD = 0.5  # Ours: the paper does not state it; a score of 0.5 counts as positive
 RESAMPLES = 1000
+# Columns of predictions.csv that only some studies write.
+VIDEO, LOSS_PREFIX = "video", "focal_loss"
 
 
 @dataclass(frozen=True)
@@ -20,13 +22,16 @@ class Predictions:
     """Scores of samples: arrays of one length.
 
     `units` are what a sample's score counts for: itself, or the M-mode window it is a column of.
-    `labels` are 0 or 1, `scores` are probabilities of class 1 in 0..1.
+    `labels` are 0 or 1, `scores` are probabilities of class 1 in 0..1. `videos` name the file of
+    each sample, and `losses` hold the loss of each sample by its name, in studies that record them.
     """
 
     units: np.ndarray
     patients: np.ndarray
     labels: np.ndarray
     scores: np.ndarray
+    videos: np.ndarray | None = None
+    losses: dict[str, np.ndarray] = field(default_factory=dict)
 
     def by_unit(self, vote: str = "mean") -> "Predictions":
         """One prediction for each unit: the mean score, or by "majority" the share above 0.5."""
@@ -40,14 +45,28 @@ class Predictions:
         # Ours: the paper reports clips only; the mean is the plainest way to one patient score.
         return self._grouped(self.patients, self.scores)
 
+    def by_video(self) -> "Predictions":
+        """One prediction for each video and class: the mean score of the samples."""
+        return self._grouped(self.videos, self.scores)
+
     def _grouped(self, names: np.ndarray, scores: np.ndarray) -> "Predictions":
         """Mean scores over equal name and label; the order of first appearance is kept."""
         keys = [f"{name}\n{label}" for name, label in zip(names, self.labels, strict=True)]
         _, first, group = np.unique(keys, return_index=True, return_inverse=True)
-        means = np.bincount(group, scores) / np.bincount(group)
         order = np.argsort(first)
         kept = first[order]
-        return Predictions(self.units[kept], self.patients[kept], self.labels[kept], means[order])
+
+        def means(values: np.ndarray) -> np.ndarray:
+            return (np.bincount(group, values) / np.bincount(group))[order]
+
+        return Predictions(
+            self.units[kept],
+            self.patients[kept],
+            self.labels[kept],
+            means(scores),
+            None if self.videos is None else self.videos[kept],
+            {name: means(values) for name, values in self.losses.items()},
+        )
 
 
 def read_predictions(path: Path, split: str, positive: str) -> Predictions:
@@ -58,12 +77,20 @@ def read_predictions(path: Path, split: str, positive: str) -> Predictions:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row["split"] == split]
+            reader = csv.DictReader(file)
+            rows = [row for row in reader if row["split"] == split]
+        columns = reader.fieldnames or ()
         return Predictions(
             np.array([row["unit"] for row in rows]),
             np.array([row["patient_id"] for row in rows]),
             np.array([int(row["label"]) for row in rows]),
             np.array([float(row[f"score_{positive}"]) for row in rows]),
+            np.array([row[VIDEO] for row in rows]) if VIDEO in columns else None,
+            {
+                name: np.array([float(row[name]) for row in rows])
+                for name in columns
+                if name.startswith(LOSS_PREFIX)
+            },
         )
     except (OSError, KeyError, ValueError) as error:
         raise InputError(
@@ -75,8 +102,8 @@ def evaluate_predictions(path: Path, positive: str, vote: str = "mean") -> dict[
     """All metrics of a run from its predictions.csv alone.
 
     Returns:
-        {split: {"clip": metrics, "patient": metrics}} for each of val and test that has samples;
-        see `metrics_with_intervals`.
+        {split: {"clip": metrics, "patient": metrics}} for each of val and test that has samples,
+        with "video" too where the predictions name one; see `metrics_with_intervals`.
     """
     result = {}
     for split in ("val", "test"):
@@ -86,6 +113,8 @@ def evaluate_predictions(path: Path, positive: str, vote: str = "mean") -> dict[
                 "clip": metrics_with_intervals(predictions.by_unit(vote)),
                 "patient": metrics_with_intervals(predictions.by_patient()),
             }
+            if predictions.videos is not None:
+                result[split]["video"] = metrics_with_intervals(predictions.by_video())
     return result
 
 
@@ -128,19 +157,22 @@ def metrics_with_intervals(predictions: Predictions, seed: int = 0) -> dict[str,
     class so that no resample loses one; as a whole where patients have samples of both classes.
 
     Returns:
-        {metric: {"value", "low", "high"}} plus "n", "positives" and "patients". With fewer than
-        two patients in a class the bounds are NaN: nothing is known about other patients.
+        {metric: {"value", "low", "high"}}, mean losses too if there are any, plus "n", "positives"
+        and "patients". With fewer than two patients in a class the bounds are NaN: nothing is known
+        about other patients.
     """
 
     def statistic(rows: np.ndarray) -> np.ndarray:
         values = binary_metrics(predictions.labels[rows], predictions.scores[rows])
-        return np.array([values[m] for m in METRICS])
+        losses = [np.mean(loss[rows]) for loss in predictions.losses.values()]
+        return np.array([*(values[m] for m in METRICS), *losses])
 
+    names = (*METRICS, *predictions.losses)
     value = statistic(np.arange(len(predictions.labels)))
     low, high = _bootstrap(predictions, statistic, seed)
     result: dict = {
         metric: {"value": float(v), "low": float(a), "high": float(b)}
-        for metric, v, a, b in zip(METRICS, value, low, high, strict=True)
+        for metric, v, a, b in zip(names, value, low, high, strict=True)
     }
     result["n"] = len(predictions.labels)
     result["positives"] = int(predictions.labels.sum())

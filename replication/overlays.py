@@ -59,7 +59,7 @@ def save_overlays(path: Path, rows: Sequence[OverlayRow], title: str) -> None:
     grid = figure.subplots(len(rows), 3, squeeze=False)
     for axes, row in zip(grid, rows, strict=True):
         _draw_image(axes[0], row.image)
-        for axis, heat in zip(axes[1:], (_for_the_eye(row.saliency), row.gradcam), strict=True):
+        for axis, heat in zip(axes[1:], (for_the_eye(row.saliency), row.gradcam), strict=True):
             _draw_overlay(axis, row.image, heat)
             if row.lungs is not None:
                 axis.contour(row.lungs != 0, [0.5], colors=LUNG_OUTLINE, linewidths=0.9)
@@ -154,6 +154,7 @@ def save_contact_sheet(
     maps: Sequence[tuple[str, np.ndarray]],
     title: str,
     frame_step: int = FRAME_STEP,
+    overlaid: bool = False,
 ) -> None:
     """Save the layout of Kolárik 2023, Figure 5: columns are frames, rows input and heat maps.
 
@@ -163,23 +164,48 @@ def save_contact_sheet(
         maps: (row title, (frames, height, width) in 0..1) pairs.
         title: shown above.
         frame_step: every how many frames a column is drawn.
+        overlaid: lay the maps over the frames, so that one sees what is hot, instead of drawing
+            them alone.
     """
     chosen = range(0, clip.shape[0], frame_step)
-    rows = [("input", clip, "gray"), *((name, values, "inferno") for name, values in maps)]
-    figure = _figure(width=1.15 * len(chosen) + 0.4, height=1.25 * len(rows) + 0.6)
-    axes = figure.subplots(len(rows), len(chosen), squeeze=False)
-    for axes_row, (name, values, colours) in zip(axes, rows, strict=True):
-        # One scale for all frames of a row: a dark frame is one that matters less.
-        low, high = float(np.min(values)), float(np.max(values))
+    # One scale for all frames of a row: a dark frame is one that matters less.
+    gray = {"cmap": "gray", "vmin": float(np.min(clip)), "vmax": float(np.max(clip))}
+    figure = _figure(width=1.15 * len(chosen) + 0.4, height=1.25 * (1 + len(maps)) + 0.6)
+    axes = figure.subplots(1 + len(maps), len(chosen), squeeze=False)
+    for axes_row, (name, heat) in zip(axes, [("input", None), *maps], strict=True):
         for axis, frame in zip(axes_row, chosen, strict=True):
-            axis.imshow(values[frame], cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+            if heat is None or overlaid:
+                axis.imshow(clip[frame], **gray, interpolation="auto" if overlaid else "nearest")
+            if heat is not None and overlaid:
+                _lay_over(axis, heat[frame])
+            elif heat is not None:
+                low, high = float(np.min(heat)), float(np.max(heat))
+                axis.imshow(heat[frame], cmap="inferno", vmin=low, vmax=high,
+                            interpolation="nearest")  # fmt: skip
             axis.set_xticks([])
             axis.set_yticks([])
-        axes_row[0].set_ylabel(name, fontsize=9)
+        axes_row[0].set_ylabel(name, fontsize=9, parse_math=False)
     for axis, frame in zip(axes[0], chosen, strict=True):
         axis.set_title(f"frame {frame}", fontsize=8)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, parse_math=False)
     _save(figure, path)
+
+
+def for_the_eye(saliency: np.ndarray) -> np.ndarray:
+    """Saliency blurred and stretched as it is drawn; see `SALIENCY_BLUR`.
+
+    Args:
+        saliency: float ([frames,] height, width).
+
+    Returns:
+        The same shape, 0..1; all frames of a clip are stretched alike.
+    """
+    deviation = max(SALIENCY_BLUR * saliency.shape[-1], 0.5)
+    frames = saliency.reshape(-1, *saliency.shape[-2:])
+    blurred = np.stack([cv2.GaussianBlur(frame, (0, 0), deviation) for frame in frames])
+    blurred = blurred.reshape(saliency.shape)
+    low, high = np.quantile(blurred, SALIENCY_QUANTILES)
+    return np.clip((blurred - low) / (high - low), 0, 1) if high > low else blurred
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -195,12 +221,6 @@ def _draw_image(axis: Axes, image: np.ndarray) -> None:
     axis.set_axis_off()
 
 
-def _for_the_eye(saliency: np.ndarray) -> np.ndarray:
-    blurred = cv2.GaussianBlur(saliency, (0, 0), max(SALIENCY_BLUR * saliency.shape[1], 0.5))
-    low, high = np.quantile(blurred, SALIENCY_QUANTILES)
-    return np.clip((blurred - low) / (high - low), 0, 1) if high > low else blurred
-
-
 def _stretched(heat: np.ndarray) -> np.ndarray:
     """From 0 to 1; a map without contrast is all 0."""
     low, high = float(heat.min()), float(heat.max())
@@ -211,6 +231,10 @@ def _draw_overlay(axis: Axes, image: np.ndarray, heat: np.ndarray) -> None:
     if heat.shape != image.shape:
         raise ValueError(f"a heat map of {heat.shape} for an image of {image.shape}")
     _draw_image(axis, image)
+    _lay_over(axis, heat)
+
+
+def _lay_over(axis: Axes, heat: np.ndarray) -> None:
     axis.imshow(heat, cmap=HEAT_COLOURS, vmin=0, vmax=1, alpha=HEAT_OPACITY * np.clip(heat, 0, 1))
 
 

@@ -7,14 +7,11 @@ last: where it stands, the run is finished.
 
 import csv
 import json
-import platform
-import subprocess
 import textwrap
 import time
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -38,16 +35,6 @@ from replication.records import (
     write_json,
 )
 
-RECORDED_PACKAGES = (
-    "keras",
-    "tensorflow",
-    "numpy",
-    "scipy",
-    "opencv-python-headless",
-    "scikit-learn",
-    "SimpleITK",
-)
-
 
 @dataclass(frozen=True)
 class Training:
@@ -64,6 +51,7 @@ class Training:
         loss: by its Keras name, or as a Keras loss; a dict of them for several outputs.
         loss_weights: of several losses, by output.
         learning_rate: epoch number to the rate of that epoch; None leaves the optimizer's own.
+        metrics: makes the metrics of each epoch; the accuracy if not given.
         chosen_by: the figure on `val_data` that chooses the checkpoint: the lowest val_loss or the
             highest val_accuracy, the first of equals; or the last epoch.
         fuse_batch_norm: train with `replication.fused`; the saved model is as built.
@@ -81,6 +69,7 @@ class Training:
     loss: str | keras.Loss | dict[str, keras.Loss] = "binary_crossentropy"
     loss_weights: dict[str, float] | None = None
     learning_rate: Callable[[int], float] | None = None
+    metrics: Callable[[], list[keras.Metric]] | None = None
     chosen_by: Literal["val_loss", "val_accuracy", "last"] = "val_loss"
     fuse_batch_norm: bool = False
     graph: str = ""
@@ -232,13 +221,15 @@ def _compile(model: keras.Model, training: Training) -> keras.Model:
             variable.assign(np.zeros(variable.shape, variable.dtype))
         twin.optimizer.learning_rate = float(optimizer.learning_rate)
         return twin
-    several = isinstance(training.loss, dict)
+    metrics = training.metrics() if training.metrics else ["accuracy"]
+    if isinstance(training.loss, dict):
+        metrics = dict.fromkeys(training.loss, metrics)
     # jit_compile stays off on CPU, where XLA's 3D convolutions are 5 to 7 times slower.
     model.compile(
         optimizer=optimizer,
         loss=training.loss,
         loss_weights=training.loss_weights,
-        metrics={name: ["accuracy"] for name in training.loss} if several else ["accuracy"],
+        metrics=metrics,
         jit_compile=False,
     )
     _build_state(model)
@@ -328,60 +319,10 @@ def load_model(run: RunFolder, graph: str = "") -> keras.Model:
         raise InputError(f"{run.path / MODEL}: cannot be loaded ({reason}); train again") from error
 
 
-def set_precision(name: str) -> str:
-    """Set Keras' precision for models built from now on and return the policy's name.
-
-    Args:
-        name: "float32", or "auto": mixed_float16 on a GPU, mixed_bfloat16 on a CPU that
-            multiplies it (AVX512-BF16 or AMX), float32 elsewhere.
-    """
-    policy = "float32"
-    if name == "auto":
-        if tf.config.list_physical_devices("GPU"):
-            policy = "mixed_float16"
-        elif cpu_flags() & {"avx512_bf16", "amx_bf16"}:
-            policy = "mixed_bfloat16"
-    keras.config.set_dtype_policy(policy)
-    return policy
-
-
-def float32_copy(model: keras.Model) -> keras.Model:
-    """The same network and weights, computing in float32 whatever precision it was trained in."""
-
-    def clone(layer: keras.Layer) -> keras.Layer:
-        if isinstance(layer, keras.Model):
-            return keras.models.clone_model(layer, clone_function=clone)
-        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
-
-    copy = keras.models.clone_model(model, clone_function=clone)
-    copy.set_weights(model.get_weights())
-    return copy
-
-
-def cpu_flags() -> set[str]:
-    """What the CPU says it can do (Linux; elsewhere empty)."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return set(next((line.split(":")[1].split() for line in lines if line.startswith("flags")), []))
-
-
-def describe_environment(store_fingerprint: str, precision: str) -> dict:
-    """What could make a difference elsewhere: versions, hardware, commit, data."""
-    gpus = [tf.config.experimental.get_device_details(d).get("device_name", d.name)
-            for d in tf.config.list_physical_devices("GPU")]  # fmt: skip
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: version(name) for name in RECORDED_PACKAGES},
-        "backend": keras.backend.backend(),
-        "cpu": _cpu_model(),
-        "gpus": gpus,
-        "precision": precision,
-        "git_commit": _git_commit(),
-        "store": store_fingerprint,
-    }
+def count_parameters(model: keras.Model) -> dict[str, int]:
+    """Total and trainable parameters."""
+    trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    return {"total_parameters": model.count_params(), "trainable_parameters": trainable}
 
 
 def _state_path(run: RunFolder, epoch: int) -> Path:
@@ -428,24 +369,3 @@ def _differing_keys(earlier: dict, now: dict) -> list[str]:
         else f"{k}={earlier.get(k)!r}, now {now.get(k)!r}"
         for k in keys
     ]  # fmt: skip
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
-
-
-def _git_commit() -> str:
-    """The commit of the code that runs, or "unknown" for an installed package without git."""
-    here = Path(__file__).parent
-    try:
-        described = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return described.stdout.strip()

@@ -21,7 +21,7 @@ INCONCLUSIVE, NOT_COMPARABLE = "inconclusive", "not comparable"
 # Ours: an interval wider than +-0.05 that holds the printed value says little either way; for a
 # loss, which has no upper end, +-20 % of the printed value.
 CONCLUSIVE_HALF_WIDTH, CONCLUSIVE_SHARE_OF_LOSS = 0.05, 0.2
-LOSSES = ("cross_entropy",)
+LOSSES = ("cross_entropy", "focal_loss_by_batch")
 
 # A printed number of right answers out of n, such as 9/10: recall of a class, or accuracy.
 CORRECT = "correct"
@@ -151,7 +151,8 @@ class Experiment:
     def place_of(self, reported: Reported) -> tuple[str, str, str]:
         """The keys in metrics.json of our counterpart to a printed number: part, level, metric."""
         if not self.classes:
-            return "test", "clip", reported.metric
+            part = reported.dataset if reported.dataset in ("val", "test") else "test"
+            return part, "clip", reported.metric
         of_class = f"_{reported.positive_class}" if reported.positive_class else ""
         metric = reported.metric
         if metric == CORRECT:
@@ -261,7 +262,8 @@ def _judge_one(reported: Reported, e: Experiment) -> Verdict:
 
 def _judge_unreported(paper: str, e: Experiment) -> list[Verdict]:
     """Our metrics of an experiment that no table of the paper has: never comparable."""
-    if any(e.speaks_to(reported) for reported in load_reported(paper)):
+    printed = (one for one in load_reported(paper) if one.metric not in COUNTS)
+    if any(e.speaks_to(reported) for reported in printed):
         return []
     verdicts = []
     for metric in ("accuracy",) if e.classes else ("accuracy", "sensitivity", "specificity", "f1"):

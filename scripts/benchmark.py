@@ -53,7 +53,7 @@ def _document(rows: list[Row], arguments: Arguments) -> str:
     """The table with machine, versions and command."""
     from importlib.metadata import version
 
-    from replication.run import describe_environment
+    from replication.environment import describe_environment
 
     machine = describe_environment("", "")
     command = "python scripts/benchmark.py" + (" --quick" if arguments.quick else "")

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cnr_iemn.cohort import draw_cohort
-from cnr_iemn.phantom import Rendering, render
+from cnr_iemn.scanner import Rendering, render
 from lungsliding_tf.kolarik2023.pictures import save_mmode_picture
 from lungsliding_tf.phantom import PhantomConfig, write_dataset
 from preprocessing import roi, video

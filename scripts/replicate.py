@@ -14,6 +14,10 @@ from environment import enter
 
 Network = Literal["resnext50_32x4d", "densenet161", "inception_v3", "wide_resnet50_2"]
 Scenario = Literal["gray", "segmented", "augmented", "multitask"]
+Experiment = Literal[
+    "networks", "first-attempts", "dropout", "clipping", "frames", "flow-step", "gamma",
+    "batch-size", "normalisation", "augmentation", "final",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,13 @@ class Arguments:
     weights: str | None = None
     """Initial weights of V-BreathNet's baselines and of CNR-IEMN's networks
     (scripts/train_vbreathnet.py --help, scripts/train_cnr_iemn.py --help)."""
+    flow: Literal["raft-large", "raft-small", "dis", "farneback"] | None = None
+    """What measures optical flow in the Dzhulai study (scripts/train_dzhulai2024.py --help); what
+    its size has if it is not given."""
+    raft_weights: Path | None = None
+    """RAFT's weights, for it."""
+    experiment: tuple[Experiment, ...] | None = None
+    """Its experiments (scripts/train_dzhulai2024.py --help); the three networks if not given."""
     precision: Literal["float32", "auto"] | None = None
     """auto: mixed precision where the hardware multiplies it; what the study's size has if it is
     not given."""
@@ -58,7 +69,7 @@ def main() -> None:
     from preprocessing.errors import InputError
 
     paper = Annotated[
-        Literal["all", "kolarik2023", "vbreathnet", "cnr_iemn"],
+        Literal["all", "kolarik2023", "vbreathnet", "cnr_iemn", "dzhulai2024"],
         tyro.conf.Positional,
         tyro.conf.arg(name="paper"),
     ]
@@ -76,6 +87,8 @@ def main() -> None:
         replicate_vbreathnet(arguments)
     if chosen in ("all", "cnr_iemn"):
         replicate_cnr_iemn(arguments)
+    if chosen in ("all", "dzhulai2024"):
+        replicate_dzhulai2024(arguments)
 
 
 def replicate_kolarik2023(arguments: Arguments) -> None:
@@ -164,6 +177,33 @@ def replicate_cnr_iemn(arguments: Arguments) -> None:
     print(format_verdicts(run_study(config, stores, print)))
     print(f"pictures: {out / 'figures'} and the figures folders below {out / 'runs'}")
     print(f"cnr_iemn, size {arguments.size}: {time.perf_counter() - started:.0f} s")
+
+
+def replicate_dzhulai2024(arguments: Arguments) -> None:
+    """Phantoms or given videos to a verdict table, curves, sweeps and heat maps."""
+    from lungsliding_tf.dzhulai2024.config import DzhulaiConfig
+    from lungsliding_tf.dzhulai2024.data import prepare_all
+    from lungsliding_tf.dzhulai2024.sizes import SIZES
+    from lungsliding_tf.frame_folders import write_frame_folders
+
+    started = time.perf_counter()
+    size = SIZES[arguments.size]
+    out = arguments.out / arguments.size
+    data = arguments.data
+    if data is None:
+        data = write_frame_folders(out / "phantoms-dzhulai2024", size.cohort, **size.frames)
+    settings = size.settings | given(arguments, "flow", "raft_weights", "experiment")
+    config = DzhulaiConfig(data=data, out=out, **settings)
+    stores = prepare_all(config, print)
+    from replication.cli import quiet_start
+
+    with quiet_start():
+        from lungsliding_tf.dzhulai2024.train import run_study
+    from replication.verdict import format_verdicts
+
+    print(format_verdicts(run_study(config, stores, print)))
+    print(f"pictures: {out / 'figures'} and the figures folders below {out / 'runs'}")
+    print(f"dzhulai2024, size {arguments.size}: {time.perf_counter() - started:.0f} s")
 
 
 def given(arguments: Arguments, *optional: str) -> dict:

@@ -14,7 +14,8 @@ import tyro
 from cnr_iemn.config import CnrIemnConfig
 from cnr_iemn.data import Preparation, make_samples
 from cnr_iemn.pictures import save_segmentation
-from preprocessing.ct import is_nifti, read_slice, read_volume
+from preprocessing.ct import read_slice, read_volume
+from preprocessing.nifti import is_nifti
 from replication.cli import run_command
 
 SHOWN_OF_A_SERIES = 6

@@ -66,83 +66,67 @@ def main() -> None:
 
 def _table(experiments: list[Experiment]) -> list[str]:
     """Experiments as the lines of a Markdown table: means over seeds, 95 % intervals."""
-    if not experiments[0].classes:
-        return _clip_table(experiments)
-    return (
-        _level_table(experiments)
-        if "level" in experiments[0].config
-        else (_image_table(experiments))
-    )
-
-
-def _level_table(experiments: list[Experiment]) -> list[str]:
-    """For slices and patients: accuracies on the validation part, floors, the pointing game."""
-    lines = [
-        "| experiment | settings | seeds | n, val | accuracy | balanced accuracy "
-        "| floors, balanced accuracy | RISE's maximum in the lesion (by chance) |",
-        "|---|---|---|---|---|---|---|---|",
+    cells = _clip_cells
+    if experiments[0].classes:
+        cells = _level_cells if "level" in experiments[0].config else _image_cells
+    rows = [
+        {"experiment": _name(e), "settings": _settings(e), "seeds": str(e.seeds), **cells(e)}
+        for e in experiments
     ]
-    for e in experiments:
-        level = e.config["level"]
-        floors = ", ".join(
+    lines = [f"| {' | '.join(line)} |" for line in (rows[0], *(row.values() for row in rows))]
+    return [lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]
+
+
+def _level_cells(e: Experiment) -> dict[str, str]:
+    """For slices and patients: accuracies on the validation part, floors, the pointing game."""
+    level = e.config["level"]
+    pointing = "-"
+    if e.has("rise") and all("pointing_game" in result["rise"] for result in e.results):
+        hit, chance = (e.mean("rise", key) for key in ("pointing_game", "chance"))
+        pointing = f"{hit:.2f} ({chance:.2f})"
+    return {
+        "n, val": f"{e.mean('val', level, 'n'):.0f} {level}s",
+        "accuracy": _interval(e, level, "accuracy", "val"),
+        "balanced accuracy": _interval(e, level, "balanced_accuracy", "val"),
+        "floors, balanced accuracy": ", ".join(
             f"{name} {e.mean('floors', name, 'balanced_accuracy', 'floor'):.3f}"
             for name in e.results[0]["floors"]
-        )
-        pointing = "-"
-        if e.has("rise") and all("pointing_game" in result["rise"] for result in e.results):
-            pointing = "{:.2f} ({:.2f})".format(
-                *(e.mean("rise", key) for key in ("pointing_game", "chance"))
-            )
-        lines.append(
-            f"| {_name(e)} | {_settings(e)} | {e.seeds} | {e.mean('val', level, 'n'):.0f} {level}s "
-            f"| {_interval(e, level, 'accuracy', 'val')} "
-            f"| {_interval(e, level, 'balanced_accuracy', 'val')} | {floors} | {pointing} |"
-        )
-    return lines
+        ),
+        "RISE's maximum in the lesion (by chance)": pointing,
+    }
 
 
-def _image_table(experiments: list[Experiment]) -> list[str]:
+def _image_cells(e: Experiment) -> dict[str, str]:
     """For studies of several classes: accuracies, the gap, floors and Grad-CAM in the lungs."""
-    lines = [
-        "| experiment | settings | seeds | accuracy, val | accuracy, test | macro F1, test "
-        "| training less val | floors, accuracy val / test | Grad-CAM in the lungs |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for e in experiments:
-        gap = [e.mean("gap", "chosen_epoch", key) for key in ("value", "low", "high")]
-        floors = ", ".join(
+    gap, low, high = (e.mean("gap", "chosen_epoch", key) for key in ("value", "low", "high"))
+    lungs = "-"
+    if e.has("lungs"):
+        mass, area = e.mean("lungs", "gradcam_mass"), e.mean("lungs", "lung_area")
+        lungs = f"{mass:.2f} of its mass, area {area:.2f}"
+    return {
+        "accuracy, val": _interval(e, "image", "accuracy", "val"),
+        "accuracy, test": _interval(e, "image", "accuracy"),
+        "macro F1, test": _interval(e, "image", "macro_f1"),
+        "training less val": f"{gap:+.3f} [{low:+.3f}, {high:+.3f}]",
+        "floors, accuracy val / test": ", ".join(
             f"{name} {e.mean('floors', name, 'val', 'floor'):.3f} / "
             f"{e.mean('floors', name, 'test', 'floor'):.3f}"
             for name in e.results[0]["floors"]
-        )
-        lungs = "-"
-        if e.has("lungs"):
-            mass, area = e.mean("lungs", "gradcam_mass"), e.mean("lungs", "lung_area")
-            lungs = f"{mass:.2f} of its mass, area {area:.2f}"
-        lines.append(
-            f"| {_name(e)} | {_settings(e)} | {e.seeds} "
-            f"| {_interval(e, 'image', 'accuracy', 'val')} "
-            f"| {_interval(e, 'image', 'accuracy')} | {_interval(e, 'image', 'macro_f1')} "
-            f"| {gap[0]:+.3f} [{gap[1]:+.3f}, {gap[2]:+.3f}] | {floors} | {lungs} |"
-        )
-    return lines
+        ),
+        "Grad-CAM in the lungs": lungs,
+    }
 
 
-def _clip_table(experiments: list[Experiment]) -> list[str]:
+def _clip_cells(e: Experiment) -> dict[str, str]:
     """For studies of one class against the other: AUROC over patients and clips."""
-    lines = [
-        "| experiment | settings | seeds | test clips / patients | AUROC, patients | AUROC, clips "
-        "| accuracy, clips | floors, AUROC over patients |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for e in experiments:
-        n, patients = (round(e.mean("test", "clip", key)) for key in ("n", "patients"))
-        lines.append(
-            f"| {_name(e)} | {_settings(e)} | {e.seeds} | {n} / {patients} "
-            f"| {_interval(e, 'patient', 'auroc')} | {_interval(e, 'clip', 'auroc')} "
-            f"| {_interval(e, 'clip', 'accuracy')} | {_floors(e)} |"
-        )
-    return lines
+    clips, patients = (round(e.mean("test", "clip", key)) for key in ("n", "patients"))
+    return {
+        "test clips / patients": f"{clips} / {patients}",
+        "AUROC, patients": _interval(e, "patient", "auroc"),
+        "AUROC, clips": _interval(e, "clip", "auroc"),
+        "accuracy, clips": _interval(e, "clip", "accuracy"),
+        "floors, AUROC over patients": _floors(e),
+    }
 
 
 def _name(experiment: Experiment) -> str:

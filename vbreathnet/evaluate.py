@@ -60,7 +60,7 @@ def evaluate_run(
     result = multiclass.evaluate_class_predictions(file, config.classes) | {
         "leaky": samples.leaky,
         "not_comparable": reasons,
-        "parameters": count_parameters(model),
+        "parameters": run.count_parameters(model),  # as Table 3 counts them
         "evaluation": evaluation_settings(config),
         "best_epoch": best,
         "epochs": len(history),
@@ -127,12 +127,6 @@ def prediction_row(
            for name, score in zip(config.classes, scores, strict=True)},
         "cropped": 0,
     }  # fmt: skip
-
-
-def count_parameters(model: keras.Model) -> dict[str, int]:
-    """Total and trainable parameters, as Table 3 counts them."""
-    trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
-    return {"total_parameters": model.count_params(), "trainable_parameters": trainable}
 
 
 def _floors(config: VBreathNetConfig, samples: Samples, parts: dict[str, ClassPredictions]) -> dict:

@@ -21,7 +21,6 @@ A folder of phantoms holds, as the database does, `<class>/images/<class>-<n>.pn
 * `phantom.json`: the arguments that give the same bytes again.
 """
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from tqdm import tqdm
 
 from preprocessing.errors import InputError
 from replication.phantoms import new_folder
+from replication.records import write_csv
 from vbreathnet.anatomy import build_chest, make_frame
 from vbreathnet.cohort import Exposure, Film, draw_cohort, drawn_values
 from vbreathnet.config import CLASSES
@@ -240,8 +240,8 @@ def write_cohort(
         )
         quiet = None if progress else True  # None: a bar on terminals alone
         rows = list(tqdm(jobs, "phantom films", len(cohort), unit="film", disable=quiet))
-        _write_table(partial / INDEX_FILE, rows)
-        _write_table(partial / MANIFEST_FILE, [_manifest_row(row) for row in rows])
+        write_csv(partial / INDEX_FILE, rows)
+        write_csv(partial / MANIFEST_FILE, [_manifest_row(row) for row in rows])
     return out
 
 
@@ -298,10 +298,3 @@ def _write_png(path: Path, picture: np.ndarray) -> None:
 
 def _manifest_row(row: dict) -> dict:
     return {"file": row["image"], "patient_id": row["patient_id"], "origin": "phantom"}
-
-
-def _write_table(path: Path, rows: list[dict]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)

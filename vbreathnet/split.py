@@ -123,7 +123,7 @@ def split_samples(
     groups = find_groups(store, say)
     labels = store.column("label").astype(int)
     if config.shuffle_labels:
-        labels = _deal_labels_anew(groups, labels, seed)
+        labels = splits.deal_labels_anew(groups, labels, seed)
     rng = np.random.default_rng(seed)
     if config.leaky_protocol:
         keys, parts = _augment_then_split(config, store, rows, labels, rng)
@@ -194,9 +194,3 @@ def _balance(rows, labels, each: int, copies: bool, images: int, rng) -> np.ndar
         copied = np.concatenate([of_class + images * copy for copy in range(rounds)])
         keys.append(copied[:each])
     return np.concatenate(keys)
-
-
-def _deal_labels_anew(groups: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """Permute the labels over the groups: a pipeline without leaks then learns nothing."""
-    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
-    return np.random.default_rng(seed).permutation(labels[first])[group]

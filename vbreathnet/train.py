@@ -11,6 +11,7 @@ from preprocessing import splits
 from preprocessing.store import Store
 from replication import run, verdict
 from replication.batches import to_network_input
+from replication.environment import describe_environment, set_precision
 from replication.records import HISTORY, write_csv
 from replication.run import RunFolder, Training, read_history
 from vbreathnet import claims, crop, pictures
@@ -57,7 +58,7 @@ def run_study(
     seeds = range(config.seeds)
     samples_of = {seed: split_samples(config, store, seed, say if seed == 0 else _quiet)
                   for seed in seeds}  # fmt: skip
-    precision = run.set_precision(config.precision)
+    precision = set_precision(config.precision)
     experiments = list_experiments(config)
     for samples in samples_of.values():
         check_masks_and_boxes(config, samples)
@@ -172,7 +173,7 @@ def _train(
             chosen_by="val_accuracy",
             fuse_batch_norm=ours,
         ),
-        run.describe_environment(samples.store.fingerprint, precision),
+        describe_environment(samples.store.fingerprint, precision),
         say,
     )
 

@@ -8,8 +8,8 @@ from importlib.metadata import version
 import numpy as np
 from tqdm import tqdm
 
+from lungsliding_tf.control import freeze
 from lungsliding_tf.kolarik2023.config import MMODE_CELL, KolarikConfig
-from lungsliding_tf.kolarik2023.control import freeze
 from lungsliding_tf.kolarik2023.pictures import class_counts, save_class_counts
 from lungsliding_tf.labels import (
     ABSENT,

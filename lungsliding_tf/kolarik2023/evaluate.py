@@ -1,15 +1,14 @@
 """What a trained network is worth: predictions, metrics, the floors beside them, and reasons."""
 
-import dataclasses
-
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lungsliding_tf import floors
+from lungsliding_tf.control import tissue_free_statistics
+from lungsliding_tf.floors import FLOORS, auroc_floors
 from lungsliding_tf.kolarik2023.config import MMODE_CELL, KolarikConfig
-from lungsliding_tf.kolarik2023.control import tissue_free_statistics
 from lungsliding_tf.kolarik2023.explain import save_saliency
 from lungsliding_tf.kolarik2023.split import Samples
 from lungsliding_tf.labels import ABSENT, PRESENT
@@ -17,21 +16,10 @@ from preprocessing import splits
 from preprocessing.errors import InputError
 from preprocessing.store import Store
 from replication import metrics, run, verdict
-from replication.metrics import Predictions
 from replication.records import PREDICTIONS
 from replication.run import RunFolder
 
 PAPER_VIDEOS = {PRESENT: 28, ABSENT: 20}  # Paper: section 3.1
-
-# Motion statistics without learning. "Anything moves" is the first: a network must beat it. The
-# others measure persistence, what an M-mode reader uses, and carry signal by right.
-FLOORS = (
-    "frame_difference",
-    "temporal_deviation",
-    "persistence",
-    "persistence_ratio",
-    "short_persistence_ratio",
-)
 
 # What the paper or its library states: another value is another experiment.
 PUBLISHED_SETTINGS = (
@@ -61,7 +49,8 @@ def evaluate_run(
     }
     if cell != MMODE_CELL:
         test = metrics.read_predictions(predictions_file, splits.TEST, "present")
-        result["floors"] = _floors(samples, samples.of(splits.TEST), test)
+        tested = samples.rows[samples.of(splits.TEST)]
+        result["floors"] = auroc_floors([samples.store.samples[row] for row in tested], test)
         clips = [samples.store.samples[row] for row in samples.rows[scored]]
         labels = samples.labels[scored]
         save_saliency(folder.figures(), model, clips, scores, labels, config)
@@ -85,22 +74,6 @@ def _prediction_row(samples: Samples, position: int, score: float) -> dict:
         "score_absent": f"{1 - score:.9g}",
         "score_present": f"{score:.9g}",  # float32 to the last bit: rounding would make ties
     }
-
-
-def _floors(samples: Samples, positions: np.ndarray, predictions: Predictions) -> dict:
-    """How far the network's test AUROC lies above that of plain motion statistics."""
-    if np.unique(predictions.labels).size < 2:
-        return {}
-    clips = [samples.store.samples[samples.rows[i]] for i in positions]
-    result = {}
-    for name in FLOORS:
-        values = np.array([getattr(floors, name)(clip) for clip in clips])
-        mean_value = dataclasses.replace(predictions, scores=values).by_patient().scores
-        result[name] = {
-            "clip": metrics.auroc_above(predictions, values),
-            "patient": metrics.auroc_above(predictions.by_patient(), mean_value),
-        }
-    return result
 
 
 def _control_floors(samples: Samples) -> dict[str, float]:

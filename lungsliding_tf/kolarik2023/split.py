@@ -63,7 +63,7 @@ def split_samples(config: KolarikConfig, store: Store, seed: int) -> Samples:
     rows = np.flatnonzero(labels >= 0)
     patients, labels, files = patients[rows], labels[rows], files[rows]
     if config.shuffle_labels:
-        labels = _deal_labels_anew(patients, labels, seed)
+        labels = splits.deal_labels_anew(patients, labels, seed)
     published = config.protocol == "published-leaky-clips"
     _check_both_classes(store, patients, labels, least=1 if published else 3)
     if published:
@@ -90,9 +90,3 @@ def _check_both_classes(store: Store, patients: np.ndarray, labels: np.ndarray, 
                 f"{store.folder}: has {found} patients with sliding {name}, training needs at "
                 f"least {least} of each class: add labelled videos (lung_sliding in labels.csv)"
             )
-
-
-def _deal_labels_anew(patients: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
-    """Permute the labels over the patients: a pipeline without leaks then learns nothing."""
-    names, first, group = np.unique(patients, return_index=True, return_inverse=True)
-    return np.random.default_rng(seed).permutation(labels[first])[group]

@@ -16,6 +16,7 @@ from lungsliding_tf.kolarik2023.split import Samples, split_samples
 from preprocessing import splits, video
 from preprocessing.store import Store
 from replication import run, verdict
+from replication.environment import describe_environment, set_precision
 from replication.records import write_csv
 from replication.run import RunFolder, Training
 
@@ -49,7 +50,7 @@ def run_study(
         for cell in stores
         for seed in range(config.seeds)
     }
-    precision = run.set_precision(config.precision)
+    precision = set_precision(config.precision)
     for cell, depth in config.experiments:
         for seed in range(config.seeds):
             samples = splits_of[cell, seed]
@@ -123,7 +124,7 @@ def _train(
             epochs=config.epochs,
             seed=seed,
         ),
-        run.describe_environment(samples.store.fingerprint, precision),
+        describe_environment(samples.store.fingerprint, precision),
         say,
     )
 

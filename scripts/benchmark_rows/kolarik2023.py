@@ -115,7 +115,7 @@ def jit_row(repeats: int, folder: Path) -> list[Row]:
 
 def precision_row(repeats: int, folder: Path) -> list[Row]:
     """A step of 32 clips under --precision auto against float32."""
-    from replication.run import set_precision
+    from replication.environment import set_precision
 
     labels = np.ones((32, 1), np.float32)
     batch = np.random.default_rng(0).random((32, 60, 30, 30, 3), np.float32)

@@ -67,7 +67,7 @@ def radiograph_feeding_row(repeats: int, folder: Path) -> list[Row]:
 
 def fused_batch_norm_row(repeats: int, folder: Path) -> list[Row]:
     """A training step with the fused batch norm, in float32 and mixed, against Keras' own."""
-    from replication.run import set_precision
+    from replication.environment import set_precision
 
     images = np.random.default_rng(0).random((BATCH, 224, 224, 3), np.float32)
     labels = np.eye(3, dtype=np.float32)[np.arange(BATCH) % 3]

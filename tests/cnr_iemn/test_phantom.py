@@ -1,7 +1,6 @@
-"""CT phantoms: the data set's layout and its traps, known lesions, and no easy way to the class."""
+"""Folders of CT phantoms: the data set's layout and its traps, whole or not at all."""
 
 import csv
-import dataclasses
 import hashlib
 import json
 import locale
@@ -10,43 +9,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from joblib import Parallel, delayed
-from scipy import ndimage
-from scipy.stats import ks_2samp
 
-from cnr_iemn import floors, phantom
-from cnr_iemn.cohort import (
-    CAP,
-    COVID,
-    FOLDERS,
-    LOW_DOSE_NOISE,
-    NORMAL,
-    OPERATIONS,
-    Body,
-    Lesion,
-    Scan,
-    draw_cohort,
-    drawn_values,
-)
-from cnr_iemn.config import CLASSES
-from cnr_iemn.phantom import is_phantom, read_truth, render, write_cohort
+from cnr_iemn import phantom
+from cnr_iemn.cohort import CAP, COVID, FOLDERS, NORMAL, draw_cohort, drawn_values
+from cnr_iemn.phantom import is_phantom, read_truth, write_cohort
+from cnr_iemn.scanner import LABEL_MM2, render
 from cnr_iemn.scans import find_scans, read_slice_labels
 from preprocessing.ct import read_volume
 from preprocessing.errors import InputError
-from preprocessing.lungs import lost_share, segment_lungs
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = dict(covid=4, cap=2, normal=2, labelled_covid=3, labelled_cap=1, size=64,
              slice_spacing=20.0, seed=1, progress=False)  # fmt: skip
 TINY = dict(covid=1, cap=0, normal=0, size=48, slice_spacing=20.0, jobs=1, progress=False)
 UPDATED, FIRST = "-level-labels-updated-1.npy", "-level-labels.npy"
-
-
-# ---- the files ----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +146,8 @@ def test_label_arrays_have_the_published_traps(folder, cohort, rendered):
         assert scan.infected.any()
         # A slice is infected where its lesions are as large as one lobe's must be, or larger.
         area = scan.lesions.sum(axis=(1, 2)) * scan.pixel**2
-        assert (area[scan.infected] >= phantom.LABEL_MM2).all()
-        assert (area[~scan.infected] < 5 * phantom.LABEL_MM2).all()
+        assert (area[scan.infected] >= LABEL_MM2).all()
+        assert (area[~scan.infected] < 5 * LABEL_MM2).all()
     first = np.load(folder / ("Slice" + FIRST))
     assert first.dtype == np.int64
     assert 0 < first[0].sum() < slices[0].sum() and not (first[0] > slices[0]).any()
@@ -293,206 +272,6 @@ def test_command_writes_scans_and_names_errors(tmp_path):
     assert len(_rows(out / "phantom.csv")) == 2
     assert failed.returncode == 2
     assert "size=9" in failed.stderr and "Traceback" not in failed.stderr
-
-
-# ---- the cohort ---------------------------------------------------------------------------------
-
-
-def test_parameters_do_not_depend_on_the_class():
-    cohort = draw_cohort(60, 60, 60, seed=3)
-    for group, kind in {"body": Body, "scan": Scan, "lesion": Lesion}.items():
-        for name in [f.name for f in dataclasses.fields(kind)]:
-            values = {label: [] for label in CLASSES}
-            for patient in cohort:
-                values[patient.label].append(getattr(getattr(patient, group), name))
-            order = sorted({v for column in values.values() for v in column})
-            ranks = {k: [order.index(v) for v in column] for k, column in values.items()}
-            for label in (COVID, CAP):  # every stratum once in each class
-                assert ks_2samp(ranks[NORMAL], ranks[label]).statistic <= 0.05, (name, label)
-
-
-def test_kinds_differ_in_dose_thickness_and_operations():
-    standard, low, heart = (
-        draw_cohort(20, 0, 20, 3, kind) for kind in ("standard", "low-dose", "heart")
-    )
-    for plain, noisy in zip(standard, low, strict=True):
-        assert noisy.noise_hu == pytest.approx(LOW_DOSE_NOISE * plain.noise_hu)
-        assert plain.thickness_mm == noisy.thickness_mm == 2
-        assert plain.operation == noisy.operation == "none"
-    assert {p.thickness_mm for p in heart} == {1, 1.5, 2, 3, 5}
-    assert {p.operation for p in heart} == set(OPERATIONS)
-    assert all(h.heart > 1.15 * s.heart for h, s in zip(heart, standard, strict=True))
-
-
-# ---- the scans ----------------------------------------------------------------------------------
-
-
-def test_rendering_is_deterministic_and_seeded():
-    patient = draw_cohort(1, 1, 1, 7)[1]
-    first, second = render(patient, 64, 20.0), render(patient, 64, 20.0)
-    assert first.hu.dtype == np.int16 and first.hu.shape[1:] == (64, 64)
-    for field in dataclasses.fields(first):
-        assert np.array_equal(getattr(first, field.name), getattr(second, field.name))
-    other = render(dataclasses.replace(patient, seed=8), 64, 20.0)
-    assert not np.array_equal(first.hu, other.hu)
-
-
-def test_the_label_alone_changes_nothing_but_the_lesions():
-    patient = draw_cohort(2, 2, 2, 9)[0]
-    scans = {
-        label: render(dataclasses.replace(patient, label=label), 96, 20.0) for label in CLASSES
-    }
-    normal = scans[NORMAL]
-    assert not normal.lesions.any() and not normal.lobes.any()
-    near = [cv2.dilate(m.astype(np.uint8), np.ones((7, 7))) for m in normal.lungs]
-    beside = np.stack(near) == 0
-    for label in (COVID, CAP):
-        scan = scans[label]
-        assert np.array_equal(scan.lungs, normal.lungs)
-        difference = scan.hu.astype(int) - normal.hu
-        assert not difference[beside].any()
-        rest = normal.lungs & ~scan.lesions
-        assert difference[scan.lesions].mean() > 150 > 10 * np.abs(difference[rest]).mean()
-
-
-def test_a_patient_is_the_same_at_every_size():
-    patient = draw_cohort(2, 2, 2, 9)[0]
-    coarse, fine = render(patient, 64, 20.0), render(patient, 128, 20.0)
-    assert np.array_equal(coarse.locations, fine.locations)
-    for name in ("lungs", "lesions"):
-        small = getattr(coarse, name)
-        large = getattr(fine, name).reshape(len(small), 64, 2, 64, 2).mean(axis=(2, 4)) > 0.5
-        assert 2 * (small & large).sum() / (small.sum() + large.sum()) > 0.7, name
-
-
-def test_anatomy_runs_from_apex_to_base():
-    """What a reader orients by: shoulders above, two lungs, heart, liver below, with their HU."""
-    scan = render(draw_cohort(1, 1, 2, 10)[3], 256, 8.0)
-    area = scan.lungs.sum(axis=(1, 2)) * scan.pixel**2
-    levels = np.flatnonzero(area > 0)
-    first, last = levels[0], levels[-1]
-    middle = (first + last) // 2
-    assert first > 0  # neck and shoulders above the lungs
-    assert area[first] < 0.3 * area[middle] and area[last] < 0.3 * area[middle]
-    halves = ndimage.label(scan.lungs[middle])[0]
-    sizes = np.sort(np.bincount(halves.ravel())[1:])[::-1]
-    assert sizes[1] > 0.4 * sizes[0]  # two lungs
-    lungs = np.median(scan.hu[scan.lungs])
-    assert -930 < lungs < -770
-    below = scan.hu[round(first + 0.93 * (last - first))].astype(float)
-    blood = cv2.GaussianBlur(scan.hu[round(first + 0.6 * (last - first))].astype(float), (0, 0), 3)
-    liver = cv2.GaussianBlur(below, (0, 0), 3)
-    size = len(below)
-    assert 40 < np.median(liver[size // 3 : 2 * size // 3, size // 4 : 2 * size // 5]) < 75
-    assert 25 < np.median(blood[size // 3 : size // 2, size // 2 : 3 * size // 5]) < 60
-    assert (scan.hu[middle] > 300).sum() * scan.pixel**2 > 800  # ribs, spine, sternum
-    assert scan.hu[middle][:8].mean() == pytest.approx(-1000, abs=15)  # air above the patient
-    back = ndimage.uniform_filter(scan.lungs[middle].astype(float), 1) > 0
-    rows = np.flatnonzero(back.any(axis=1))
-    front, rear = scan.lungs[middle].copy(), scan.lungs[middle].copy()
-    front[rows[len(rows) // 3] :], rear[: rows[2 * len(rows) // 3]] = False, False
-    assert np.median(scan.hu[middle][rear]) > np.median(scan.hu[middle][front]) + 5
-
-
-def _sides(patient, scan) -> np.ndarray:
-    """Share of the lesions in the right and the left lung."""
-    middle = scan.lungs.any(axis=(0, 1)).nonzero()[0]
-    split = (middle[0] + middle[-1]) // 2
-    return np.array([scan.lesions[..., :split].sum(), scan.lesions[..., split:].sum()])
-
-
-@pytest.fixture(scope="module")
-def infected():
-    patients = draw_cohort(7, 7, 0, seed=21)
-    made = Parallel(n_jobs=2)(delayed(render)(patient, 96, 15.0) for patient in patients)
-    return list(zip(patients, made, strict=True))
-
-
-def test_lesions_are_where_and_as_large_as_they_should_be(infected):
-    depths = []
-    for patient, scan in infected:
-        assert not (scan.lesions & ~scan.lungs).any()
-        share = scan.lesions.sum() / scan.lungs.sum()
-        drawn = patient.lesion.covid_extent if patient.label == COVID else patient.lesion.cap_extent
-        assert 0.5 * drawn < share < 1.8 * drawn
-        sides = _sides(patient, scan)
-        if patient.label == COVID:
-            assert sides.min() > 0
-            depth = np.stack([ndimage.distance_transform_edt(lung) for lung in scan.lungs])
-            depths.append(np.median(depth[scan.lesions]) * scan.pixel)
-        elif not patient.lesion.cap_both:
-            assert sides.min() < 0.05 * sides.max()
-    assert np.median(depths) < 15 and max(depths) < 35  # mm: near the pleura
-
-
-def test_ground_glass_and_consolidation_have_their_densities(infected):
-    for patient, scan in infected:
-        core = np.stack([ndimage.binary_erosion(m, iterations=2) for m in scan.lesions])
-        if core.sum() < 30:
-            continue
-        density = np.median(scan.hu[core])
-        assert (-720 < density < -120) if patient.label == COVID else (-100 < density < 90)
-        around = np.median(scan.hu[scan.lungs & ~scan.lesions])
-        assert density > around + 120  # it can be seen
-
-
-def test_segmentation_keeps_ground_glass_and_cuts_consolidation_on_the_pleura(infected):
-    """As on real scans: what is as dense as the chest wall and touches it goes with the wall."""
-    lost = {COVID: [], CAP: []}
-    for patient in draw_cohort(4, 4, 0, seed=22):
-        scan = render(patient, 256, 20.0)
-        for hu, lesions in zip(scan.hu, scan.lesions, strict=True):
-            if lesions.sum() * scan.pixel**2 > 300:
-                lost[patient.label].append(lost_share(lesions, segment_lungs(hu)))
-    assert np.median(lost[COVID]) < 0.1
-    assert np.mean(lost[CAP]) > np.mean(lost[COVID]) + 0.1
-
-
-def test_low_dose_scans_are_noisier_and_heart_scans_hold_metal_and_fluid():
-    plain, noisy = (draw_cohort(1, 0, 1, 5, kind)[0] for kind in ("standard", "low-dose"))
-    pair = [render(patient, 128, 20.0) for patient in (plain, noisy)]
-    quiet, loud = (scan.hu[:, :20, :20].std() for scan in pair)
-    assert 1.6 < loud / quiet < 2.4
-    heart = draw_cohort(0, 0, 6, 5, "heart")
-    operations = {patient.operation for patient in heart}
-    assert {True, False} == {"effusion" in operation for operation in operations}
-    assert operations - {"none", "effusion"}  # some hold metal
-    for patient in heart:
-        scan = render(patient, 64, 20.0)
-        metal = (scan.hu > 1500).any()
-        assert metal == (patient.operation not in ("none", "effusion"))
-        without = dataclasses.replace(patient.body, operation="none")
-        clear = render(dataclasses.replace(patient, body=without), 64, 20.0)
-        drained = clear.lungs & ~scan.lungs
-        if "effusion" in patient.operation:
-            assert abs(np.median(scan.hu[drained]) - 8) < 40
-            assert drained.sum() > 0.01 * clear.lungs.sum()
-        else:
-            assert not drained.any()
-
-
-def _floors(seeds: tuple[int, int], counts, size: int, spacing: float) -> tuple[float, float]:
-    """Intensity and thumbnails of whole scans: two cohorts, each scored by the other's fit."""
-    features, labels = {floors.scan_intensity: [], floors.scan_thumbnails: []}, []
-    for seed in seeds:
-        cohort = draw_cohort(*counts, seed)
-        made = Parallel(n_jobs=2, return_as="generator")(
-            delayed(render)(patient, size, spacing) for patient in cohort
-        )
-        rows = [[feature(scan.hu) for feature in features] for scan in made]
-        for column, values in zip(features.values(), zip(*rows, strict=True), strict=True):
-            column.append(np.stack(values))
-        labels.append(np.array([CLASSES.index(p.label) for p in cohort]))
-    return tuple(floors.exchanged_accuracy(tuple(f), tuple(labels)) for f in features.values())
-
-
-def test_intensity_and_thumbnails_are_no_solution():
-    assert max(_floors((11, 12), (20, 20, 20), 48, 20.0)) <= 0.55
-
-
-@pytest.mark.slow
-def test_intensity_and_thumbnails_are_no_solution_in_large_cohorts():
-    assert max(_floors((13, 14), (60, 60, 60), 112, 12.0)) <= 0.55
 
 
 def test_writing_phantoms_leaves_the_locale_as_it_was(tmp_path):

@@ -74,3 +74,32 @@ def test_curves_show_every_accuracy_and_the_loss(tmp_path, drawn):
     np.testing.assert_allclose(training.get_ydata(), [1, 1 / 2, 1 / 3])
     np.testing.assert_allclose(validation.get_ydata(), [2, 1, 2 / 3])
     assert kept.get_xdata()[0] == 2 and kept.get_label() == "kept: epoch 2"
+
+
+def test_curves_show_what_is_asked_for_and_validation_where_there_is_any(tmp_path, drawn):
+    names = ("loss", "accuracy", "precision", "recall")
+    rows = [{k: v for k, v in row.items() if k != "val_recall"} for row in history(*names)]
+    figures.save_curves(tmp_path / "four.png", rows, 2, "CMWRU", names)
+    assert [axis.get_ylabel() for axis in drawn[0].axes] == list(names)
+    assert [len(axis.lines) for axis in drawn[0].axes] == [3, 3, 3, 2]
+    width, height = drawn[0].get_size_inches()
+    assert width < 1.5 * height  # two by two, not four in a row
+    assert [file.name for file in tmp_path.iterdir()] == ["four.png"]
+
+
+def test_settings_are_compared_by_the_mean_of_their_runs(tmp_path, drawn):
+    rows = history("loss", "recall")
+    higher = [{name: 3 * value for name, value in row.items()} for row in rows]
+    runs = {"0.4": [rows], "0.5": [rows, higher]}
+    figures.save_comparison(tmp_path / "two.png", runs, ("loss", "recall"), "CMWRU", "dropout")
+    titles = [axis.get_title() for axis in drawn[0].axes]
+    assert titles == ["training loss", "validation loss", "training recall", "validation recall"]
+    lines = drawn[0].axes[1].lines
+    assert len(lines) == 1 + 3  # a single run is its own mean
+    np.testing.assert_allclose(lines[0].get_ydata(), [2, 1, 2 / 3])
+    np.testing.assert_allclose(lines[3].get_ydata(), [4, 2, 4 / 3])
+    assert lines[1].get_color() == lines[3].get_color() != lines[0].get_color()
+    assert lines[1].get_linewidth() < lines[3].get_linewidth()
+    (legend,) = drawn[0].legends
+    assert legend.get_title().get_text() == "dropout"
+    assert [text.get_text() for text in legend.get_texts()] == ["0.4", "0.5"]

@@ -130,6 +130,45 @@ def test_gradcam_follows_its_formula(quarters_model, bright_images):
     np.testing.assert_allclose(heat, expected, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def clip_model():
+    """The brightness of the second half of a clip's upper left quarter as a logit, after a ReLU
+    and a pooling; a clip's maps are (2, 2, 2)."""
+    clips = keras.Input((8, 16, 16, 1))
+    x = keras.layers.Conv3D(1, 1, use_bias=False, activation="relu", name="conv")(clips)
+    x = keras.layers.AveragePooling3D((4, 8, 8), name="pool")(x)
+    out = keras.layers.Dense(1, use_bias=False)(keras.layers.Flatten()(x))
+    model = keras.Model(clips, out)
+    weights = np.zeros((2, 2, 2, 1), np.float32)
+    weights[1, 0, 0] = 1
+    model.set_weights([np.ones((1, 1, 1, 1, 1), np.float32), weights.reshape(-1, 1)])
+    return model
+
+
+def test_a_clip_has_a_map_over_time_with_one_maximum(clip_model):
+    clips = np.random.default_rng(3).uniform(0.2, 1, (2, 8, 16, 16, 1)).astype(np.float32)
+    heat = heatmaps.gradcam(clip_model, clips, True)
+    brightness = clips[..., 0]
+    expected = brightness / brightness.max(axis=(1, 2, 3), keepdims=True)
+    assert heat.dtype == np.float32
+    np.testing.assert_allclose(heat, expected, atol=1e-5)
+    assert not heatmaps.gradcam(clip_model, clips, False).any()
+
+
+def test_hirescam_keeps_to_what_the_dense_layer_reads(clip_model):
+    clips = np.random.default_rng(3).uniform(0.2, 1, (2, 8, 16, 16, 1)).astype(np.float32)
+    heat = heatmaps.hirescam(clip_model, clips, True, layer="conv")
+    seen = np.zeros((8, 16, 16), bool)
+    seen[4:, :8, :8] = True
+    brightness = np.where(seen, clips[..., 0], 0)
+    expected = brightness / brightness.max(axis=(1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(heat, expected, atol=1e-5)
+    # By default of the last maps, here the pooled ones: cells of 4 frames and 8x8 pixels.
+    coarse = heatmaps.hirescam(clip_model, clips, True)[0]
+    assert coarse[6:, :4, :4] == pytest.approx(1) and coarse[:2].max() == 0
+    assert coarse[6:, 12:].max() == coarse[6:, :, 12:].max() == 0
+
+
 def test_gradcam_without_evidence_is_zero_everywhere(quarters_model):
     heat = heatmaps.gradcam(quarters_model, np.zeros((2, 32, 32, 3), np.float32), 0)
     assert heat.shape == (2, 32, 32) and not heat.any()
@@ -161,8 +200,9 @@ def test_gradcam_takes_the_activation_after_the_last_convolution(quarters_model)
 def test_a_nested_model_has_no_feature_maps_to_offer(quarters_model):
     images = keras.Input((32, 32, 3))
     model = keras.Model(images, quarters_model(images))
-    with pytest.raises(ValueError, match="build it flat"):
-        heatmaps.gradcam(model, np.zeros((1, 32, 32, 3), np.float32), 0)
+    for method in (heatmaps.gradcam, heatmaps.hirescam):
+        with pytest.raises(ValueError, match="build it flat"):
+            method(model, np.zeros((1, 32, 32, 3), np.float32), 0)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +217,18 @@ def test_a_nested_model_has_no_feature_maps_to_offer(quarters_model):
 def test_wrong_questions_are_refused(quarters_model, bright_images, options, reason):
     with pytest.raises(ValueError, match=reason):
         heatmaps.gradcam(quarters_model, bright_images, **options)
+
+
+def test_small_gradients_of_one_output_are_seen_in_mixed_precision():
+    images = keras.Input((8, 8, 1))
+    x = keras.layers.Flatten()(images)
+    x = keras.layers.Dense(1, use_bias=False, dtype="mixed_float16", name="hidden")(x)
+    model = keras.Model(images, keras.layers.Dense(1, use_bias=False)(x))
+    upper = np.repeat([1e-4, 0], 32).astype(np.float32)[:, None]
+    model.set_weights([upper, np.full((1, 1), 1e-4, np.float32)])
+    heat = heatmaps.vanilla_saliency(model, np.ones((1, 8, 8, 1), np.float32), True)[0]
+    assert heat[:4].min() > 0 == heat[4:].max()  # 1e-8 is 0 in float16
+    assert model.get_layer("hidden").compute_dtype == "float16"  # left as it was
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])

@@ -33,6 +33,31 @@ def test_contact_sheet_has_a_column_for_every_sixth_frame(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["sheet.png"]
 
 
+def test_a_contact_sheet_may_lay_its_maps_over_the_frames(tmp_path):
+    image, _ = chest_like()
+    clip = (np.stack([image] * 12) * 255).astype(np.uint8)
+    cold = np.zeros((12, 96, 96), np.float32)
+    warm = cold.copy()
+    warm[6] = hot_spot(40, 30)
+    shares = []
+    for heat in (cold, warm):
+        overlays.save_contact_sheet(tmp_path / "a.png", clip, [("a", heat)], "", overlaid=True)
+        picture = matplotlib.image.imread(tmp_path / "a.png")
+        halves = np.array_split(picture, 2, axis=1)  # frames 0 and 6
+        shares.append([coloured_share(half) for half in halves])
+    assert shares[0] == [0, 0]
+    assert shares[1][0] == 0 < shares[1][1]
+
+
+def test_all_frames_of_a_clip_are_stretched_alike_for_the_eye():
+    heat = np.stack([hot_spot(40, 30), 0.5 * hot_spot(40, 30), 0 * hot_spot(40, 30)])
+    seen = overlays.for_the_eye(heat)
+    assert seen.shape == heat.shape and seen.min() == 0 and seen.max() == 1
+    assert seen[0].max() > 1.5 * seen[1].max() > 0 == seen[2].max()
+    np.testing.assert_array_equal(overlays.for_the_eye(heat[0]), overlays.for_the_eye(heat[:1])[0])
+    assert not overlays.for_the_eye(heat[2]).any()
+
+
 def test_overlays_have_a_row_for_each_image_and_colour_only_where_heat_is(tmp_path):
     image, lungs = chest_like()
     cold = np.zeros_like(image)

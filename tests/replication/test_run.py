@@ -1,5 +1,4 @@
 import dataclasses
-import json
 from functools import partial
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 keras = pytest.importorskip("keras")
 
 from preprocessing.errors import InputError  # noqa: E402
-from replication import records, run  # noqa: E402
+from replication import run  # noqa: E402
 from replication.batches import make_dataset, to_network_input  # noqa: E402
 from replication.run import RunFolder, Training  # noqa: E402
 
@@ -52,6 +51,13 @@ def training(samples, epochs=4, learning_rate=0.01, on_epoch=lambda epoch: None)
         epochs=epochs,
         seed=7,
     )
+
+
+def test_parameters_are_counted_in_all_and_those_that_train():
+    # 3x3x3 x 3 inputs x 4 filters and biases, four numbers for each channel, 2 x 4 x 4 x 4 and 1.
+    total = 27 * 3 * 4 + 4 + 4 * 4 + 2 * 4 * 4 * 4 + 1
+    counted = run.count_parameters(build_small())
+    assert counted == {"total_parameters": total, "trainable_parameters": total - 2 * 4}
 
 
 def test_batches_hold_the_right_samples_scaled_and_widened(samples):
@@ -143,24 +149,6 @@ def test_damaged_state_says_what_to_delete(tmp_path, samples):
     state.write_bytes(state.read_bytes()[:500])
     with pytest.raises(InputError, match="delete"):
         run.fit(folder, training(samples), ENVIRONMENT)
-
-
-def test_precision_is_float32_unless_asked(monkeypatch):
-    try:
-        assert run.set_precision("float32") == "float32"
-        monkeypatch.setattr(run, "cpu_flags", lambda: {"avx2", "avx512_bf16"})
-        assert run.set_precision("auto") == "mixed_bfloat16"
-        monkeypatch.setattr(run, "cpu_flags", lambda: {"avx2"})
-        assert run.set_precision("auto") == "float32"
-    finally:
-        keras.config.set_dtype_policy("float32")
-
-
-def test_environment_is_recorded(tmp_path):
-    environment = run.describe_environment("abc", "float32")
-    assert environment["store"] == "abc" and environment["packages"]["keras"]
-    records.write_json(tmp_path / "e.json", environment)
-    assert json.loads((tmp_path / "e.json").read_text()) == environment
 
 
 def weights_of(folder):

@@ -9,6 +9,7 @@ from replication import verdict
 from replication.records import write_csv, write_json
 
 REPORTED = verdict.load_reported("kolarik2023")
+DZHULAI = verdict.load_reported("dzhulai2024")
 
 
 def test_every_printed_metric_of_the_paper_is_there():
@@ -31,11 +32,12 @@ def test_table_5_has_the_transposed_accuracy_as_printed():
     assert {r.metric: r.value for r in row}["accuracy"] == 0.9193
 
 
-def test_numbers_stand_in_the_file_as_printed():
-    with (files("replication") / "reported" / "kolarik2023.csv").open() as file:
-        assert all(
-            len(r["value"].split(".")[1]) == int(r["decimals"]) for r in csv.DictReader(file)
-        )
+@pytest.mark.parametrize("paper", ["kolarik2023", "dzhulai2024"])
+def test_numbers_stand_in_the_file_as_printed(paper):
+    with (files("replication") / "reported" / f"{paper}.csv").open() as file:
+        rows = [r for r in csv.DictReader(file) if r["metric"] not in verdict.COUNTS]
+    assert rows
+    assert all(len(r["value"].split(".")[1]) == int(r["decimals"]) for r in rows)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +140,49 @@ def test_every_printed_number_of_the_v_breathnet_paper_is_there():
     assert {r.row for r in reported} == {"V-BreathNet", "DenseNet", "MobileNet-V2", "VGG16"}
     for r in reported:
         assert (r.value > 1000) == (r.metric in verdict.COUNTS)
+
+
+def test_every_printed_number_of_the_dzhulai_paper_is_there():
+    # Six metrics of: the network of Table 1, four each of Tables 2 and 3, the one of Table 5;
+    # section V-D repeats two of Table 5; Figure 2 sums up the parameters of its network.
+    expected = {"1": 6, "2": 24, "3": 24, "5": 6, "section V-D": 2, "figure 2": 1}
+    assert Counter(r.table for r in DZHULAI) == expected
+    metrics = {"focal_loss_by_batch", "accuracy", "precision", "sensitivity", "f1", "specificity"}
+    for table in "1235":
+        found = Counter(r.row for r in DZHULAI if r.table == table)
+        assert set(found.values()) == {6}
+        assert {r.metric for r in DZHULAI if r.table == table} == metrics
+        # Tuning was done on the validation part (section IV).
+        assert {r.dataset for r in DZHULAI if r.table == table} == {
+            "val" if table in "23" else "test"
+        }
+    counts = [r for r in DZHULAI if r.metric in verdict.COUNTS]
+    assert [(r.row, r.value) for r in counts] == [("RCM2d_Small", 6827717)]
+    assert {r.positive_class for r in DZHULAI if r not in counts} == {"sliding absent"}
+    assert {r.n for r in DZHULAI} == {None}  # the tables fit any multiple of a smallest test set
+
+
+def test_printed_metrics_of_a_dzhulai_network_fit_one_another():
+    # One confusion matrix has to lie behind the five printed metrics of a column; F1 follows from
+    # two of them, and accuracy lies between the recalls of the two classes.
+    for row in {(r.table, r.row) for r in DZHULAI if r.table in "1235"}:
+        of = {r.metric: r.value for r in DZHULAI if (r.table, r.row) == row}
+        f1 = 2 / (1 / of["precision"] + 1 / of["sensitivity"])
+        assert f1 == pytest.approx(of["f1"], abs=2e-4)
+        low, high = sorted([of["sensitivity"], of["specificity"]])
+        assert low <= of["accuracy"] <= high
+        assert of["focal_loss_by_batch"] < 0.01  # a mean loss divided by the batch size
+
+
+def test_the_dzhulai_papers_repetitions_and_slip_stand_as_printed():
+    def numbers(table, row):
+        return {r.metric: r.value for r in DZHULAI if (r.table, r.row) == (table, row)}
+
+    one, other = numbers("2", "CMWRU, dropout 0.6"), numbers("3", "CMWRU, clipping 0.1")
+    assert {m for m in one if one[m] != other[m]} == {"focal_loss_by_batch"}  # in its last digit
+    table, text = numbers("5", "CMWRU"), numbers("section V-D", "CMWRU")
+    assert text["sensitivity"] == table["sensitivity"] == 0.8
+    assert text["specificity"] == 0.8 and table["specificity"] == 0.6375
 
 
 def test_numbers_of_several_classes_find_their_part_and_class(tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from lungsliding_tf.kolarik2023.control import freeze, tissue_free_statistics
+from lungsliding_tf.control import freeze, tissue_free_statistics
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ def test_one_video_under_two_patients_is_refused_before_training(tmp_path):
 def test_shuffled_labels_are_dealt_out_over_patients(tmp_path):
     names = [f"p{i:02d}" for i in range(20) for _ in range(3)]
     true_labels = np.repeat(np.arange(20) % 2, 3)
-    dealt = split._deal_labels_anew(np.array(names), true_labels, seed=0)
+    dealt = splits.deal_labels_anew(np.array(names), true_labels, seed=0)
     by_patient = dealt.reshape(20, 3)
     assert (by_patient == by_patient[:, :1]).all(), "a patient keeps one label"
     assert by_patient[:, 0].sum() == 10
