@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from cnr_iemn.config import CLASSES
-from cnr_iemn.runs import STUDY
+from cnr_iemn.cohort import HEART, LOW_DOSE, STANDARD
+from cnr_iemn.config import CLASSES, STUDY
 from replication.verdict import CORRECT, Experiment, Reported, format_table, load_reported
 
 TABLES = {"6": "first test set", "7": "second test set", "8": "third test set",
           "figure 11": "all test sets"}  # fmt: skip
+TABLE_OF_KIND = {STANDARD: "6", LOW_DOSE: "7", HEART: "8"}
 OURS = "ours"
 
 
@@ -21,24 +22,35 @@ def was_submitted(experiment: Experiment) -> bool:
     return several and config["classifier"] == "xgboost" and experiment.has("test")
 
 
-def format_challenge(experiment: Experiment, paper_data: bool) -> str:
+def format_challenges(experiments: Sequence[Experiment]) -> str:
+    """`format_challenge` of those that were submitted; empty if none was."""
+    return "\n\n".join(format_challenge(e) for e in experiments if was_submitted(e))
+
+
+def format_challenge(experiment: Experiment) -> str:
     """The paper's tables of test results with a line of ours, as text.
+
+    A test set stands in the table of the challenge's set that it is made like, if that is known,
+    else by its number. There is a place only if `--paper-data` said that they are the challenge's.
 
     Args:
         experiment: a patient stage that was asked about test sets.
-        paper_data: whether those were the challenge's own; only then is there a place.
     """
     parts = [f"{experiment.name}:"]
     for table, name in TABLES.items():
         reported = [r for r in load_reported(STUDY) if r.table == table]
-        part = reported[0].dataset
-        if not experiment.has(part):
+        ours = _our_parts(experiment, table, reported[0].dataset)
+        if not ours:
             continue
         rows = [_row(team, reported) for team in dict.fromkeys(r.row for r in reported)]
-        rows.append({"team": OURS} | {c: _our_share(experiment, part, c) for c in (*CLASSES, "")})
+        for part in ours:
+            team = OURS if part == reported[0].dataset else f"{OURS}, {part}"
+            rows.append(
+                {"team": team} | {c: _our_share(experiment, part, c) for c in (*CLASSES, "")}
+            )
         title = f"{table.capitalize() if table[0] == 'f' else f'Table {table}'}: {name}"
         if table == "figure 11":
-            title += _place(experiment, reported, paper_data)
+            title += _place(experiment, reported)
         rows = [{"total" if k == "" else k: v for k, v in row.items()} for row in rows]
         parts.append(f"{title}\n{format_table(rows)}")
     return "\n\n".join(parts)
@@ -55,8 +67,17 @@ def place_of(accuracy: float, reported: Sequence[Reported]) -> tuple[int, int]:
     return 1 + sum(value > round(accuracy, 4) for value in others), len(others) + 1
 
 
-def _place(experiment: Experiment, reported: Sequence[Reported], paper_data: bool) -> str:
-    if not paper_data:
+def _our_parts(experiment: Experiment, table: str, numbered: str) -> list[str]:
+    """Our test sets that belong into a table; `numbered` does unless it is of another kind."""
+    kinds = experiment.results[0].get("test_kinds", {})
+    parts = [part for part, kind in kinds.items() if TABLE_OF_KIND[kind] == table]
+    if numbered not in kinds and experiment.has(numbered):
+        parts.append(numbered)
+    return parts
+
+
+def _place(experiment: Experiment, reported: Sequence[Reported]) -> str:
+    if not all(result["evaluation"]["paper_data"] for result in experiment.results):
         return " (no place: other scans than the challenge's)"
     place, teams = place_of(experiment.mean("test", "patient", "accuracy", "value"), reported)
     return f" (place {place} of {teams})"

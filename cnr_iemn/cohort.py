@@ -1,8 +1,8 @@
 """Who the phantom patients are and how they were scanned: every parameter, drawn without the class.
 
-Three groups of parameters, each with its own table of quantiles: `Body`, `Scan` and `Lesion`.
-Every patient draws lesions of both kinds; only `lesions.place_lesions` looks at the class and uses
-those of one kind, or none.
+Three groups of parameters, each with its own table of quantiles: `Body`, `Acquisition` and
+`Lesion`. Every patient draws lesions of both kinds; only `lesions.place_lesions` looks at the class
+and uses those of one kind, or none.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -85,8 +85,8 @@ class Body:
 
 
 @dataclass(frozen=True)
-class Scan:
-    """One acquisition. Ranges are Ours unless said otherwise; lengths in mm, noise in HU."""
+class Acquisition:
+    """How one scan is taken. Ranges are Ours unless said otherwise; lengths in mm, noise in HU."""
 
     field_mm: float = uniform(345, 425)  # of view, times the patient's size
     noise_hu: float = log_uniform(10, 28)  # SD in soft tissue; 9 to 18 HU on real scans
@@ -142,7 +142,7 @@ class Patient:
     seed: int
     kind: Kind
     body: Body
-    scan: Scan
+    scan: Acquisition
     lesion: Lesion
 
     @property
@@ -184,7 +184,7 @@ def draw_cohort(
     cohort = []
     for k, (label, count) in enumerate([(COVID, covid), (CAP, cap), (NORMAL, normal)]):
         rng = np.random.default_rng([seed, 1, k])
-        bodies, scans = _draw(Body, rng, count), _draw(Scan, rng, count)
+        bodies, scans = _draw(Body, rng, count), _draw(Acquisition, rng, count)
         lesions = _draw(Lesion, np.random.default_rng([seed, 2, k]), count)
         for n, (body, scan, lesion) in enumerate(zip(bodies, scans, lesions, strict=True)):
             name = IDENTIFIERS[label].format(n + 1)

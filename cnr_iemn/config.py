@@ -1,10 +1,13 @@
 """Every hyperparameter of the study. The defaults are the paper's run where it states one."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 from preprocessing.errors import InputError
+
+STUDY = "cnr_iemn"  # the folder of its runs
 
 # Paper: section 3.3.1 names the classes in this order. Ours: it is the order of the outputs.
 CLASSES = ("Normal", "COVID-19", "CAP")
@@ -23,6 +26,16 @@ PAPER_ROWS = {
     "inception_v3": "Inception-v3",
     "wide_resnet50_2": "Wide-Resnet-50",
 }
+
+# `width` is a multiple of one over these: the largest number that divides the channels and groups of
+# each layer of a network.
+WIDTH_PARTS = {
+    "resnext50_32x4d": 32,
+    "densenet161": 48,
+    "inception_v3": 16,
+    "wide_resnet50_2": 64,
+}
+RISE_MASKS_AT_LEAST = 128  # two batches, to see whether a map is stable
 
 Scenario = Literal["gray", "segmented", "augmented", "multitask"]
 SCENARIOS: tuple[Scenario, ...] = ("gray", "segmented", "augmented", "multitask")
@@ -70,9 +83,10 @@ class CnrIemnConfig:
     """Stop after this stage."""
 
     labels: Literal["updated", "first"] = "updated"
-    """Slice labels as corrected in September 2021, or as first published. Inferred: the paper's
-    counts (2482 + 1333 slices of COVID-19, 742 + 436 of CAP) add up to those of the corrected
-    labels, 3815 and 1178, though of 55 scans and dated before the correction."""
+    """Slice labels as corrected in September 2021, or as first published. Inferred: the corrected
+    ones have 3815 infected slices of COVID-19 and 1178 of CAP, 1333 and 436 more than train
+    (section 3.3.1), and all recalls of Figures 6 to 9 are rounded shares of 1333 and of 436. The
+    first ones would leave 1297 of COVID-19, of which none of its four recalls is a share."""
     window_low: float = -1000.0
     """HU shown as black. Ours: section 3.3.1 says no contrast enhancement, and no window."""
     window_high: float = 400.0
@@ -187,12 +201,18 @@ class CnrIemnConfig:
                 self._refuse(name, "more than 0, 1 at most")
         if self.width < 1 and self.weights != "random":
             self._refuse("width", "1 with pretrained weights; --weights random takes another")
+        parts = math.gcd(*(WIDTH_PARTS[network] for network in self.network))
+        if not _is_whole(parts * self.width):
+            names = ", ".join(self.network)
+            self._refuse("width", f"a multiple of 1/{parts}, to leave layers of {names} whole")
         if not 0 <= self.perspective < 1:
             self._refuse("perspective", "at least 0 and below 1")
-        if self.window_high <= self.window_low:
+        for name in (field.name for field in fields(self) if field.type is float):
+            if not math.isfinite(getattr(self, name)):
+                self._refuse(name, "a finite number")
+        if not self.window_high > self.window_low:
             self._refuse("window_high", f"more than --window-low {self.window_low:g}")
-        if self.rise_masks < 128:
-            self._refuse("rise_masks", "128 or more: two batches, to see whether a map is stable")
+        check_rise_masks(self.rise_masks)
         if self.folds < 0 or self.folds == 1:
             self._refuse("folds", "0, or 2 and more")
         if self.regions < 2:
@@ -201,6 +221,10 @@ class CnrIemnConfig:
             self._refuse("input_size", "32 or more, and --store-size too")
         if "inception_v3" in self.network and self.inception_size < 75:
             self._refuse("inception_size", "75 or more, or the network ends in nothing")
+        for network in self.network:
+            if self.size_of(network) > self.store_size:
+                name = "inception_size" if network == "inception_v3" else "input_size"
+                self._refuse(name, f"at most --store-size {self.store_size}: inputs are cut")
 
     def _refuse(self, name: str, expected: str) -> None:
         flag = "--" + name.replace("_", "-")
@@ -209,3 +233,20 @@ class CnrIemnConfig:
     def size_of(self, network: str) -> int:
         """Side of a network's input, px."""
         return self.inception_size if network == "inception_v3" else self.input_size
+
+
+def check_rise_masks(masks: int) -> None:
+    """Refuse a number of masks that RISE cannot do with.
+
+    Raises:
+        InputError: there are too few.
+    """
+    if masks < RISE_MASKS_AT_LEAST:
+        raise InputError(
+            f"--rise-masks is {masks}; it has to be {RISE_MASKS_AT_LEAST} or more: two batches, to "
+            "see whether a map is stable"
+        )
+
+
+def _is_whole(number: float) -> bool:
+    return math.isclose(number, round(number))

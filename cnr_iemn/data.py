@@ -5,6 +5,8 @@ kept: the first stage takes those with a label, the second stage all. Labels of 
 stored; `split.py` reads them, so that other labels need no second reading of the scans.
 """
 
+import hashlib
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
@@ -18,7 +20,8 @@ from tqdm import tqdm
 
 from cnr_iemn.config import CLASSES, CnrIemnConfig
 from cnr_iemn.phantom import is_phantom, read_truth
-from cnr_iemn.scans import Scan, find_scans
+from cnr_iemn.scans import ScanFiles, find_scans, ignored_folders
+from cnr_iemn.slice_labels import read_slice_labels
 from preprocessing import store
 from preprocessing.ct import read_volume
 from preprocessing.errors import InputError
@@ -26,9 +29,10 @@ from preprocessing.lungs import segment_lungs
 from preprocessing.store import Store, StoreWriter
 
 # Raise it when `prepare` comes to make other samples of the same files: stores are then rebuilt.
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 RECIPE_PACKAGES = ("numpy", "opencv-python-headless", "SimpleITK", "scikit-image")
 EVERY_FILE = "*"  # DICOM files need no extension
+NAMES_SHOWN = 5  # in a line that names patients
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,41 @@ class Preparation:
 
 
 def prepare_all(config: CnrIemnConfig, say: Callable[[str], None]) -> tuple[Store, ...]:
-    """The store of `--data`, then one for each folder of `--test`; see `prepare`."""
+    """The store of `--data`, then one for each folder of `--test`; see `prepare`.
+
+    Every folder's names and labels are looked at before the first scan is read.
+    """
+    check_folders(config, say)
     stores = [prepare(config, config.data, "slices", say)]
     for number, data in enumerate(config.test, start=1):
         stores.append(prepare(config, data, f"slices-test-{number}", say))
     return tuple(stores)
+
+
+def check_folders(config: CnrIemnConfig, say: Callable[[str], None]) -> None:
+    """Look at what can be known of the scans and labels of every folder without reading a scan.
+
+    Raises:
+        InputError: as `find_scans` and `read_slice_labels`; a folder that is named twice.
+    """
+    seen: set[Path] = set()
+    for data in (config.data, *config.test):
+        scans, folder = find_scans(data), data.resolve()
+        if folder in seen:
+            raise InputError(
+                f"{data}: is named twice by --data and --test; scans may train or test, not both, "
+                "and test once: name another folder"
+            )
+        seen.add(folder)
+        ignored = [other.name for other in ignored_folders(data)]
+        if ignored:
+            say(f"{data}: no class folders, so ignored: {', '.join(ignored)}")
+        labels = read_slice_labels(data, config.labels)
+        found = {scan.patient for scan in scans}
+        unknown = [patient for patient in labels.patients if patient not in found]
+        if unknown:
+            shown = ", ".join(unknown[:NAMES_SHOWN]) + ", ..." * (len(unknown) > NAMES_SHOWN)
+            say(f"{labels.source}: labels {len(unknown)} patients without a scan here: {shown}")
 
 
 def prepare(config: CnrIemnConfig, data: Path, name: str, say: Callable[[str], None]) -> Store:
@@ -95,7 +129,7 @@ def _write_store(
     data: Path,
     folder: Path,
     recipe: dict,
-    scans: list[Scan],
+    scans: list[ScanFiles],
     say: Callable[[str], None],
 ) -> Store:
     """Read and segment every scan once and write its slices, head first."""
@@ -103,7 +137,7 @@ def _write_store(
         done = set(writer.done)
         waiting = [scan for scan in scans if scan.file not in done]
         bar = tqdm(waiting, f"prepare {folder.name}", unit="scan", disable=None)
-        for scan, prepared in zip(bar, _prepare_all(config, data, waiting), strict=True):
+        for scan, prepared in zip(bar, _prepare_each(config, data, waiting), strict=True):
             for sample, row in zip(prepared.samples, prepared.rows, strict=True):
                 writer.add(sample, row)
             for warning in prepared.warnings:
@@ -113,25 +147,49 @@ def _write_store(
         return writer.close()
 
 
-def _prepare_all(config: CnrIemnConfig, data: Path, scans: list[Scan]) -> Iterator[PreparedScan]:
-    """`prepare_scan` of each, one a core at a time, so that few volumes are in memory."""
-    together = cpu_count()
-    with Parallel(n_jobs=together) as parallel:
-        for start in range(0, len(scans), together):
-            some = scans[start : start + together]
-            yield from parallel(delayed(prepare_scan)(config, data, scan) for scan in some)
+def _prepare_each(
+    config: CnrIemnConfig, data: Path, scans: list[ScanFiles]
+) -> Iterator[PreparedScan]:
+    """`prepare_scan` of each in their order, one a core at a time.
+
+    A scan that cannot be used is told at its turn, when those before it have been handed out.
+    """
+    parallel = Parallel(n_jobs=cpu_count(), return_as="generator")
+    found = parallel(delayed(_try_scan)(config, data, scan) for scan in scans)
+    try:
+        for prepared in found:
+            if isinstance(prepared, Exception):
+                raise prepared
+            yield prepared
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # joblib would warn of the scans that are given up
+            found.close()
 
 
-def prepare_scan(config: CnrIemnConfig, data: Path, scan: Scan) -> PreparedScan:
+def _try_scan(
+    config: CnrIemnConfig, data: Path, scan: ScanFiles
+) -> PreparedScan | InputError | OSError:
+    """`prepare_scan`, or its error: one that is raised in a worker costs all finished scans."""
+    try:
+        return prepare_scan(config, data, scan)
+    except (InputError, OSError) as error:
+        return error
+
+
+def prepare_scan(config: CnrIemnConfig, data: Path, scan: ScanFiles) -> PreparedScan:
     """Read one scan and make its samples.
 
     Raises:
-        InputError: it cannot be read, or its slices are not square.
+        InputError: it cannot be read, its slices are not square, or it is a phantom that its truth
+            does not fit.
     """
     cv2.setNumThreads(1)  # one process a core already
     volume = read_volume(scan.path)
-    samples = make_samples(Preparation.of(config), volume.hu, scan.path)
-    lesions = read_truth(data, scan.patient)[0] if is_phantom(data) else None
+    preparation = Preparation.of(config)
+    masks = segment_slices(volume.hu, preparation.keep_regions, scan.path)
+    samples = shrink_slices(preparation, volume.hu, masks)
+    lesions = _read_lesions(scan, volume.hu.shape, data) if is_phantom(data) else None
     rows = []
     for number, (file, location) in enumerate(zip(volume.files, volume.locations, strict=True)):
         row = {
@@ -145,14 +203,15 @@ def prepare_scan(config: CnrIemnConfig, data: Path, scan: Scan) -> PreparedScan:
             "location_mm": f"{location:.2f}",
             "lung_share": f"{(samples[number, ..., 1] > 0).mean():.4f}",
             "origin": "real" if lesions is None else "phantom",
-            **_lesion_columns(lesions, number, samples[number]),
+            "hu_sha256": _hash_slice(volume.hu[number]),
+            **_lesion_columns(lesions, masks, number),
         }
         rows.append(row)
     return PreparedScan(samples, rows, volume.warnings)
 
 
 def make_samples(preparation: Preparation, hu: np.ndarray, source: Path) -> np.ndarray:
-    """Window, segment and shrink the slices of a scan.
+    """Segment, window and shrink the slices of a scan.
 
     Args:
         hu: int16 (slices, height, width).
@@ -164,15 +223,25 @@ def make_samples(preparation: Preparation, hu: np.ndarray, source: Path) -> np.n
     Raises:
         InputError: the slices are not square.
     """
+    masks = segment_slices(hu, preparation.keep_regions, source)
+    return shrink_slices(preparation, hu, masks)
+
+
+def segment_slices(hu: np.ndarray, keep: int, source: Path) -> np.ndarray:
+    """The lung masks of a scan, bool (slices, height, width); see `make_samples`."""
     if hu.shape[1] != hu.shape[2]:
         raise InputError(
             f"{source}: slices of {hu.shape[1]} x {hu.shape[2]}; expected square ones, as scanners "
             "reconstruct them: pad them with air"
         )
+    return np.stack([segment_lungs(slice_hu, keep) for slice_hu in hu])
+
+
+def shrink_slices(preparation: Preparation, hu: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Slices and their lung masks as they are stored; see `make_samples`."""
     side = preparation.store_size
     samples = np.empty((len(hu), side, side, 2), np.uint8)
-    for sample, slice_hu in zip(samples, hu, strict=True):
-        mask = segment_lungs(slice_hu, preparation.keep_regions)
+    for sample, slice_hu, mask in zip(samples, hu, masks, strict=True):
         gray = to_gray(slice_hu, preparation.window_low, preparation.window_high)
         sample[..., 0] = _resize(gray, side)
         sample[..., 1] = 255 * (_resize(mask.astype(np.uint8) * 255, side) > 127)
@@ -194,15 +263,35 @@ def _resize(image: np.ndarray, side: int) -> np.ndarray:
     )
 
 
-def _lesion_columns(lesions: np.ndarray | None, number: int, sample: np.ndarray) -> dict:
-    """Pixels of lesion in a slice, and of those that its lung mask loses; empty if unknown."""
+def _read_lesions(scan: ScanFiles, shape: tuple[int, ...], data: Path) -> np.ndarray:
+    """The known lesions of a phantom, bool of the scan's shape.
+
+    Raises:
+        InputError: there are other slices than it was made with.
+    """
+    lesions = read_truth(data, scan.patient)[0]
+    if lesions.shape != shape:
+        made, found = (" x ".join(map(str, one)) for one in (lesions.shape, shape))
+        raise InputError(
+            f"{scan.path}: this phantom was made with slices of {made} and has {found}; make the "
+            "phantoms anew"
+        )
+    return lesions
+
+
+def _lesion_columns(lesions: np.ndarray | None, masks: np.ndarray, number: int) -> dict:
+    """Pixels of lesion in a slice of full size, and of those that its lung mask loses."""
     if lesions is None:
         return {"lesion_pixels": "", "lost_pixels": ""}
-    lesion = _resize(lesions[number].astype(np.uint8) * 255, sample.shape[0]) > 127
-    return {
-        "lesion_pixels": int(lesion.sum()),
-        "lost_pixels": int((lesion & (sample[..., 1] == 0)).sum()),
-    }
+    lost = lesions[number] & ~masks[number]
+    return {"lesion_pixels": int(lesions[number].sum()), "lost_pixels": int(lost.sum())}
+
+
+def _hash_slice(slice_hu: np.ndarray) -> str:
+    """SHA-256 of a slice's HU, by which a second copy is known; empty for one without contrast."""
+    if slice_hu.min() == slice_hu.max():
+        return ""  # padding is alike in all scans
+    return hashlib.sha256(slice_hu.tobytes()).hexdigest()
 
 
 def _count_files(path: Path) -> int:
@@ -210,7 +299,7 @@ def _count_files(path: Path) -> int:
     return sum(1 for p in path.iterdir() if p.is_file()) if path.is_dir() else 200
 
 
-def _recipe(config: CnrIemnConfig, data: Path, scans: list[Scan]) -> dict:
+def _recipe(config: CnrIemnConfig, data: Path, scans: list[ScanFiles]) -> dict:
     """What determines the store's content."""
     return {
         "study": "cnr_iemn",

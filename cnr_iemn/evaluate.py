@@ -13,6 +13,7 @@ from cnr_iemn.floors import intensity_floor
 from cnr_iemn.images import GRAY
 from cnr_iemn.runs import SliceRun, graph_of
 from cnr_iemn.split import UNLABELLED, Scans, Slices, TestSet
+from cnr_iemn.weights import RANDOM, InitialWeights
 from preprocessing import splits
 from preprocessing.errors import InputError
 from preprocessing.store import Store
@@ -257,7 +258,7 @@ def compare_with_floors(val: ClassPredictions, answers: FloorAnswers) -> dict:
 
 
 def why_not_comparable(config: CnrIemnConfig, stores: Sequence[Store]) -> list[str]:
-    """Why our numbers may not be held against the printed ones.
+    """Why our numbers may not be held against the printed ones; see also `why_other_weights`.
 
     Raises:
         InputError: `--paper-data` for phantoms, or for other numbers of scans than the paper's.
@@ -281,16 +282,20 @@ def why_not_comparable(config: CnrIemnConfig, stores: Sequence[Store]) -> list[s
         )
     elif not config.paper_data:
         reasons.append(f"other scans than the challenge's 307: {sum(counts[0])}")
-    if config.weights == "random":
-        reasons.append("random weights, not those of ImageNet")
-    elif config.weights != "imagenet":
-        name = Path(config.weights).name
-        reasons.append(f"weights of {name}, not known to be those of ImageNet")
     published = CnrIemnConfig(config.data, config.out)
     for name in PUBLISHED_SETTINGS:
         if getattr(config, name) != getattr(published, name):
             reasons.append(f"{name} is {getattr(config, name)}, not {getattr(published, name)}")
     return reasons
+
+
+def why_other_weights(weights: InitialWeights) -> list[str]:
+    """Why those of a network may not that starts from these weights."""
+    if weights.is_v1:
+        return []
+    if weights.file == RANDOM:
+        return ["random weights, not those of ImageNet"]
+    return [f"weights of {weights.file}, not known to be those of ImageNet"]
 
 
 def summarise(experiments: Sequence[Experiment]) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from cnr_iemn.batches import positions, stack_channels
-from cnr_iemn.config import CLASSES, NORMAL, PAPER_ROWS, CnrIemnConfig
+from cnr_iemn.config import CLASSES, NORMAL, CnrIemnConfig
 from cnr_iemn.images import GRAY, MASK, SliceImages
 from cnr_iemn.phantom import is_phantom, read_truth
+from cnr_iemn.pictures import title_of
 from cnr_iemn.runs import SliceRun
 from cnr_iemn.segmentation import typical_slice
 from cnr_iemn.split import Slices
@@ -155,43 +156,51 @@ def read_maps(path: Path) -> Explained:
         return Explained(**{name: file[name] for name in file.files})
 
 
-def save_heatmap_sheet(
+def save_heatmap_sheets(
     config: CnrIemnConfig, folder: Path, experiments: Sequence[Experiment]
 ) -> None:
     """A row for each slice: it, its segmented lungs, and the map of each network.
 
-    Of seed 0; nothing is drawn before a multi-task network was explained.
+    Of seed 0, to rise.png. Networks that were explained by other slices, or of which slices are
+    said to be of another class, have a sheet of their own: rise-2.png and so on. Nothing is drawn
+    before a multi-task network was explained.
     """
-    explained = {
-        PAPER_ROWS[e.config["network"]]: read_maps(
-            config.out / "runs" / e.config["study"] / e.name / "seed0" / MAPS
-        )
-        for e in experiments
-        if e.has("rise") and e.config["seed"] == 0
-    }
-    if not explained:
-        return
-    first = next(iter(explained.values()))
+    sheets: dict[tuple[str, ...], dict[str, Explained]] = {}
+    for e in experiments:
+        if e.has("rise") and e.config["seed"] == 0:
+            name = e.name.partition(" (")[0]  # of its folder, without the seeds that it is of
+            explained = read_maps(config.out / "runs" / e.config["study"] / name / "seed0" / MAPS)
+            sheets.setdefault(tuple(explained.captions), {})[title_of(e)] = explained
+    for outdated in folder.glob("rise-*.png"):
+        outdated.unlink()
+    for number, explained_by in enumerate(sheets.values(), start=1):
+        path = folder / ("rise.png" if number == 1 else f"rise-{number}.png")
+        _save_sheet(path, explained_by)
+
+
+def _save_sheet(path: Path, explained_by: dict[str, Explained]) -> None:
+    """One sheet, of networks that were explained by the same slices."""
+    first = next(iter(explained_by.values()))
     side = first.images.shape[1:3]
     rows = [
         HeatmapRow(
-            caption=str(first.captions[number]),
+            caption=str(caption),
             image=first.images[number, ..., GRAY],
             lungs=first.images[number, ..., MASK],
-            maps={name: cv2.resize(of.maps[number], side) for name, of in explained.items()},
+            maps={name: cv2.resize(of.maps[number], side) for name, of in explained_by.items()},
             lesions=first.lesions[number] if first.lesions[number].any() else None,
         )
-        for number in range(len(first.captions))
+        for number, caption in enumerate(first.captions)
     ]
-    title = "RISE of the slice's own class (Figures 13-15)"
-    overlays.save_heatmap_rows(folder / "rise.png", rows, title)
+    overlays.save_heatmap_rows(path, rows, "RISE of the slice's own class (Figures 13-15)")
 
 
 def describe(experiment: Experiment) -> str:
     """A line on the maps of a network."""
     mean = experiment.mean
     line = (
-        f"RISE, {mean('rise', 'slices'):.0f} slices, {mean('rise', 'masks'):.0f} masks each: "
+        f"RISE, {mean('rise', 'slices'):.0f} slices, {mean('rise', 'masks'):.0f} masks each, "
+        f"{round(mean('rise', 'stable'), 1):g} maps stable: "
         f"insertion {mean('rise', 'insertion'):.3f}, deletion {mean('rise', 'deletion'):.3f}"
     )
     if all("pointing_game" in result["rise"] for result in experiment.results):

@@ -29,7 +29,8 @@ def build_slice_network(backbone: keras.Model, classes: int, regions: int = 0) -
     if not regions:
         return keras.Model(backbone.input, _softmax(features, classes, "class"), name=backbone.name)
     position = keras.Input((2,), name="position")
-    # Inferred: Figure 4 draws one feature layer and two outputs: no layer lies between.
+    # Ours: joined, with no layer in between. Section 3.3.1 says that both are added "into the deep
+    # features (FC layer)", not how.
     joined = layers.Concatenate(name="join")([features, position])  # (B, features + 2)
     outputs = {
         "class": _softmax(joined, classes, "class"),

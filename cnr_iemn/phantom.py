@@ -41,7 +41,8 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from cnr_iemn.cohort import CAP, COVID, LOW_DOSE, Kind, Patient, draw_cohort, drawn_values
-from cnr_iemn.scanner import LOBES, LOWEST, Rendering, render
+from cnr_iemn.scanner import LOWEST, Rendering, render
+from cnr_iemn.slice_labels import LOBES
 from preprocessing.errors import InputError
 from replication.phantoms import new_folder
 from replication.records import write_csv
@@ -140,14 +141,25 @@ def write_cohort(
 
 def is_phantom(data: Path) -> bool:
     """Whether a folder of scans was made by this module."""
+    return bool(_read_recipe(data))
+
+
+def phantom_kind(data: Path) -> Kind | None:
+    """The `kind` of a folder of phantoms; None for other scans."""
+    return _read_recipe(data).get("kind")
+
+
+def _read_recipe(data: Path) -> dict:
+    """The arguments that a folder of phantoms was made with; none for other scans."""
     path = Path(data) / RECIPE_FILE
     if not path.is_file():
-        return False
+        return {}
     try:
         recipe = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: no JSON ({error}); make the phantoms anew") from error
-    return isinstance(recipe, dict) and str(recipe.get("generator", "")).startswith(GENERATOR)
+    ours = isinstance(recipe, dict) and str(recipe.get("generator", "")).startswith(GENERATOR)
+    return recipe if ours else {}
 
 
 def read_truth(data: Path, patient: str) -> tuple[np.ndarray, np.ndarray]:

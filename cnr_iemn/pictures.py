@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from cnr_iemn.config import CLASSES, PAPER_ROWS, SCENARIOS
 from cnr_iemn.images import GRAY, MASK
 from preprocessing import splits
-from replication.figures import save_confusions
+from replication.figures import new_figure, save_confusions, save_figure
 from replication.verdict import Experiment
 
 CLASS_COLOURS = ("tab:green", "tab:red", "tab:orange")  # of CLASSES
@@ -26,7 +24,7 @@ def save_segmentation(path: Path, slices: Sequence[np.ndarray], titles: Sequence
         slices: uint8 (side, side, 2): gray, mask.
         titles: of the rows.
     """
-    figure = _figure(6.6, 2.3 * len(slices))
+    figure = new_figure(6.6, 2.3 * len(slices))
     for axes, sample, title in zip(
         figure.subplots(len(slices), 3, squeeze=False), slices, titles, strict=True
     ):
@@ -35,14 +33,22 @@ def save_segmentation(path: Path, slices: Sequence[np.ndarray], titles: Sequence
             axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
             axis.set_axis_off()
         axes[0].set_title(title, fontsize=8, loc="left", parse_math=False)
-    _save(figure, path)
+    save_figure(figure, path)
+
+
+def title_of(experiment: Experiment) -> str:
+    """The network of a slice experiment and, below it, what its name has beyond the network's."""
+    network = experiment.config["network"]
+    beyond = experiment.name.removeprefix(f"{experiment.config['scenario']}-{network}")
+    parts = [part.replace("_", " ") for part in beyond.split("-") if part]
+    return f"{PAPER_ROWS[network]}\n{', '.join(parts)}".strip()
 
 
 def save_scenario_confusions(folder: Path, experiments: Sequence[Experiment]) -> None:
     """The confusion matrices of the networks of each scenario, as in Figures 6 to 9."""
     for scenario in SCENARIOS:
         matrices = [
-            (PAPER_ROWS[e.config["network"]] + (f", {e.seeds} seeds" if e.seeds > 1 else ""),
+            (title_of(e) + (f", {e.seeds} seeds" if e.seeds > 1 else ""),
              sum(np.array(result[splits.VAL]["slice"]["confusion"]) for result in e.results))
             for e in experiments if e.config.get("scenario") == scenario
         ]  # fmt: skip
@@ -61,7 +67,7 @@ def save_strip(path: Path, slices: np.ndarray, scores: np.ndarray, title: str) -
     """
     shown = np.unique(np.linspace(0, len(slices) - 1, STRIP_SLICES).round().astype(int))
     rows = -(-len(shown) // STRIP_COLUMNS)
-    figure = _figure(1.15 * STRIP_COLUMNS, 1.4 * rows + 0.9)
+    figure = new_figure(1.15 * STRIP_COLUMNS, 1.4 * rows + 0.9)
     axes = figure.subplots(rows, STRIP_COLUMNS, squeeze=False).ravel()
     for axis in axes:
         axis.set_xticks([])
@@ -76,16 +82,4 @@ def save_strip(path: Path, slices: np.ndarray, scores: np.ndarray, title: str) -
             spine.set_color(CLASS_COLOURS[label])
             spine.set_linewidth(2)
     figure.suptitle(f"{title}\n{DISCLAIMER}", fontsize=9, parse_math=False)
-    _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Figure, path: Path) -> None:
-    partial = path.with_name(f".partial.{path.name}")
-    figure.savefig(partial, format="png")
-    partial.replace(path)
+    save_figure(figure, path)

@@ -1,4 +1,4 @@
-"""One scan to the patient's class probabilities, by a finished run of the patient stage."""
+"""One scan to the patient's diagnosis, by a finished run of the patient stage."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from cnr_iemn.images import GRAY, MASK, SliceImages
 from cnr_iemn.patient import load_classifier, read_features, score_patients
 from preprocessing.ct import read_volume
 from preprocessing.errors import InputError
+from preprocessing.store import file_sha256
 from replication import overlays, run
 from replication.overlays import HeatmapRow
 from replication.records import CONFIG, METRICS, read_json, write_csv, write_json
@@ -26,6 +27,7 @@ from replication.rise import rise
 from replication.run import RunFolder
 
 BATCH = 16
+PLURAL = {"probability": "probabilities", "score": "scores"}  # keys of patient.json
 
 
 @dataclass(frozen=True)
@@ -42,19 +44,24 @@ class Stage:
     models: dict[str, keras.Model]
     classifier: XGBClassifier | SVC
 
+    @property
+    def says(self) -> str:
+        """What it gives for each class: "probability", or "score" of an SVM, which is none."""
+        return "score" if isinstance(self.classifier, SVC) else "probability"
+
 
 @dataclass(frozen=True)
 class Diagnosis:
     """What a stage says of a scan.
 
     Attributes:
-        probabilities: float (classes,), of the patient.
+        patient: float (classes,), of the patient, as `score_patients` gives them: sum 1.
         scores: network to float32 (slices, classes), of the slices, head first.
         samples: uint8 (slices, side, side, 2): gray, mask.
         warnings: of reading, one line each.
     """
 
-    probabilities: np.ndarray
+    patient: np.ndarray
     scores: dict[str, np.ndarray]
     samples: np.ndarray
     warnings: tuple[str, ...]
@@ -67,14 +74,20 @@ def load_stage(folder: Path) -> Stage:
         folder: its run folder, `runs/cnr_iemn/patients-.../seed<k>`.
 
     Raises:
-        InputError: the folder holds no such run, or a network is gone.
+        InputError: the folder holds no such run, or a network is gone or not the one that the
+            classifier learnt from.
     """
     settings = read_patient_run(folder)
-    runs = folder.absolute().parents[2]  # runs/<study>/<experiment>/seed<k>
-    models = {
-        network: run.load_model(RunFolder(runs / path, read_json(runs / path / CONFIG)))
-        for network, path in settings["slice_runs"].items()
-    }
+    runs = folder.resolve().parents[2]  # runs/<study>/<experiment>/seed<k>
+    models = {}
+    for network, path in settings["slice_runs"].items():
+        slice_run = RunFolder(runs / path, read_json(runs / path / CONFIG))
+        if file_sha256(slice_run.path / CONFIG) != settings["slice_settings"][network]:
+            raise InputError(
+                f"{slice_run.path}: has other settings than when {folder} learnt from it; train "
+                "the patient stage again"
+            )
+        models[network] = run.load_model(slice_run)
     return Stage(settings, models, load_classifier(folder, settings["classifier"]))
 
 
@@ -92,8 +105,8 @@ def diagnose_scan(scan: Path, stage: Stage) -> Diagnosis:
     scores = {network: score_samples(model, samples) for network, model in stage.models.items()}
     predicted = [{"": values.argmax(axis=1)} for values in scores.values()]
     features = read_features(predicted, [""], stage.settings["groups"], len(CLASSES))
-    probabilities = score_patients(stage.classifier, features)[0]
-    return Diagnosis(probabilities, scores, samples, volume.warnings)
+    patient = score_patients(stage.classifier, features)[0]
+    return Diagnosis(patient, scores, samples, volume.warnings)
 
 
 def read_patient_run(folder: Path) -> dict:
@@ -156,7 +169,7 @@ def write_diagnosis(diagnosis: Diagnosis, stage: Stage, out: Path, masks: int, t
     ])  # fmt: skip
     write_json(out / "patient.json", {
         "note": pictures.DISCLAIMER,
-        "probabilities": dict(zip(CLASSES, diagnosis.probabilities.tolist(), strict=True)),
+        PLURAL[stage.says]: dict(zip(CLASSES, diagnosis.patient.tolist(), strict=True)),
         "slices": len(mean),
         "explained_slice": suspicious,
         "explained_class": CLASSES[label],

@@ -4,11 +4,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnr_iemn.config import CLASSES, PAPER_ROWS, PAPER_TABLES, CnrIemnConfig, Network, Scenario
+from cnr_iemn.config import (
+    CLASSES,
+    PAPER_ROWS,
+    PAPER_TABLES,
+    STUDY,
+    CnrIemnConfig,
+    Network,
+    Scenario,
+)
 from cnr_iemn.split import Slices
+from cnr_iemn.weights import IMAGENET, RANDOM, digest_of
 from replication.run import RunFolder
 
-STUDY = "cnr_iemn"
 # Networks of the folds are means to an end, not experiments: they stand in a study of their own.
 FOLDS_STUDY = "cnr_iemn_folds"
 
@@ -79,6 +87,8 @@ def run_folder(config: CnrIemnConfig, slices: Slices, slice_run: SliceRun) -> Ru
         "paper_dataset": "val",
         "paper_tables": PAPER_TABLES[scenario],
     }
+    if config.weights not in (IMAGENET, RANDOM):  # several files may bear one name
+        settings["weights_sha256"] = digest_of(network, config.weights)
     study, name = STUDY, f"seed{slice_run.seed}"
     if slice_run.fold is not None:
         settings |= {"fold": slice_run.fold, "folds": config.folds}
@@ -91,5 +101,5 @@ def run_folder(config: CnrIemnConfig, slices: Slices, slice_run: SliceRun) -> Ru
 
 def experiment_name(config: CnrIemnConfig, name: str) -> str:
     """The folder name of an experiment, with what sets it apart from the paper's."""
-    name += "-random_weights" if config.weights == "random" else ""
+    name += "-random_weights" if config.weights == RANDOM else ""
     return name + ("-shuffled_labels" if config.shuffle_labels else "")

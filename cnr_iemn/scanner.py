@@ -14,9 +14,9 @@ from cnr_iemn.atlas import AIR, body_contour
 from cnr_iemn.cohort import Patient
 from cnr_iemn.lesions import AIR_HU, Lesions, place_lesions
 from cnr_iemn.parenchyma import LUMEN_HU, VESSEL_HU, WALL_HU, Lungs, build_lungs
+from cnr_iemn.slice_labels import LOBES
 from cnr_iemn.textures import NoisePlanes
 
-LOBES = ("LLL", "LUL", "RLL", "RML", "RUL")
 LABEL_MM2 = 60.0  # Ours: of lesion in a lobe, from which on its slice is labelled as infected
 SUB_SLICE_MM = 2.0  # Ours: thicker slices are averaged from several
 GOWN_HU = -890.0

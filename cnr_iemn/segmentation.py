@@ -6,7 +6,7 @@ import numpy as np
 
 from cnr_iemn import pictures
 from cnr_iemn.config import CAP, CLASSES, COVID, CnrIemnConfig
-from cnr_iemn.scans import read_slice_labels
+from cnr_iemn.slice_labels import read_slice_labels
 from cnr_iemn.split import Scans, label_slices
 from preprocessing.store import Store
 from replication.records import write_csv

@@ -4,11 +4,12 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from cnr_iemn.config import CAP, CLASSES, COVID, NORMAL, CnrIemnConfig, Scenario
-from cnr_iemn.scans import SliceLabels, read_slice_labels
+from cnr_iemn.slice_labels import SliceLabels, read_slice_labels
 from preprocessing import splits
 from preprocessing.errors import InputError
 from preprocessing.store import Store
@@ -141,10 +142,11 @@ def read_test_sets(config: CnrIemnConfig, stores: Sequence[Store]) -> list[TestS
 
 
 def split_scans(config: CnrIemnConfig, store: Store, labels: SliceLabels, seed: int) -> Slices:
-    """Split the scans, label slices, and check for leaks.
+    """Split the scans and label their slices. Each scan is one patient's: see `check_copies`.
 
     Raises:
-        InputError: labels that do not fit, or a class with too few scans or labelled scans.
+        InputError: labels that do not fit; too few scans with labelled slices of a class, to split
+            them or to deal them into `folds`.
     """
     scans = Scans.of(store)
     if config.shuffle_labels:
@@ -152,13 +154,17 @@ def split_scans(config: CnrIemnConfig, store: Store, labels: SliceLabels, seed: 
         scans = dataclasses.replace(scans, diagnoses=diagnoses)
     slice_labels = label_slices(config, scans, labels)
     has_labels = np.array([(slice_labels[rows] != UNLABELLED).any() for rows in scans.rows])
-    strata = 2 * scans.diagnoses + has_labels
-    for diagnosis, name in enumerate(CLASSES):
-        known = int((has_labels & (scans.diagnoses == diagnosis)).sum())
+    # Not each labelled scan of a class has slices of it: labels may be of uninfected slices alone.
+    shows_class = np.array([
+        (slice_labels[rows] == diagnosis).any()
+        for rows, diagnosis in zip(scans.rows, scans.diagnoses, strict=True)
+    ])  # fmt: skip
+    strata = 3 * scans.diagnoses + has_labels + shows_class
+    for name, known in _count_by_class(scans, shows_class).items():
         if known < 2:
             raise InputError(
-                f"{config.data}: {known} scans of {name} have slice labels; stage one needs two or "
-                "more of each class, to train and to validate"
+                f"{config.data}: {known} scans of {name} have slices with that label; stage one "
+                "needs two or more of each class, to train and to validate"
             )
     rng = np.random.default_rng(seed)
     parts = np.full(len(scans.patients), splits.TRAIN)
@@ -166,11 +172,10 @@ def split_scans(config: CnrIemnConfig, store: Store, labels: SliceLabels, seed: 
         members = rng.permutation(np.flatnonzero(strata == stratum))
         held_out = min(max(round(config.val_fraction * len(members)), 1), len(members) - 1)
         parts[members[:held_out]] = splits.VAL
-    files = np.array([store.index[rows[0]]["scan"] for rows in scans.rows])
-    splits.check_split(
-        splits.find_leaks(scans.patients, files, store.file_hashes, parts), leaks_requested=False
-    )
-    folds = _deal_folds(config, strata, (parts == splits.TRAIN) & has_labels, rng)
+    train = parts == splits.TRAIN
+    if "multitask" in config.scenario:
+        _check_folds(config, _count_by_class(scans, train & shows_class))
+    folds = _deal_folds(config, strata, train & has_labels, rng)
     label_hash = hashlib.sha256(slice_labels.astype(np.int8).tobytes()).hexdigest()
     return Slices(scans, parts, folds, slice_labels, label_hash, seed)
 
@@ -183,7 +188,7 @@ def label_slices(config: CnrIemnConfig, scans: Scans, labels: SliceLabels) -> np
     that their scan was dealt: infected slices would still differ from the others.
     """
     result = np.full(len(scans.store.index), UNLABELLED)
-    files = scans.store.column("file")
+    files, locations = scans.store.column("file"), scans.store.column("location_mm").astype(float)
     normal_left = config.normal_scans
     for patient, diagnosis, rows in zip(scans.patients, scans.diagnoses, scans.rows, strict=True):
         if diagnosis == NORMAL:
@@ -191,7 +196,7 @@ def label_slices(config: CnrIemnConfig, scans: Scans, labels: SliceLabels) -> np
                 result[rows] = NORMAL
                 normal_left -= 1
             continue
-        infected = labels.infection(patient, files[rows].tolist())
+        infected = labels.infection(patient, files[rows].tolist(), locations[rows])
         if infected is None:
             continue
         if config.shuffle_labels:
@@ -200,6 +205,53 @@ def label_slices(config: CnrIemnConfig, scans: Scans, labels: SliceLabels) -> np
         if config.uninfected_as_normal:
             result[rows[~infected]] = NORMAL
     return result
+
+
+def check_copies(folders: Sequence[Path], stores: Sequence[Store]) -> None:
+    """Refuse a scan that shares a slice with another one, of the same folder or of another.
+
+    Ours: slices are compared by their HU. Names of files, headers and what else lies in a scan's
+    folder may differ: a renamed copy would train here and validate there.
+
+    Args:
+        folders: the data folder of each store, named in errors: `--data`, then those of `--test`.
+
+    Raises:
+        InputError: names the two scans.
+    """
+    first_of: dict[str, tuple[int, str]] = {}
+    for number, store in enumerate(stores):
+        for row in store.index:
+            scan = (number, row["scan"])
+            other = first_of.setdefault(row["hu_sha256"], scan)
+            if not row["hu_sha256"] or other == scan:
+                continue
+            one, two = (folders[k] / file for k, file in (scan, other))
+            if number == other[0]:
+                rule = "be in a folder once, or it trains and validates"
+            else:
+                rule = "test once" if other[0] else "train or test, not both"
+            raise InputError(
+                f"{one}: holds the same slice ({row['file']}) as {two}; a scan may {rule}: remove "
+                "one of the two"
+            )
+
+
+def _count_by_class(scans: Scans, chosen: np.ndarray) -> dict[str, int]:
+    """How many of the chosen scans, bool (scans,), each class has."""
+    counts = np.bincount(scans.diagnoses[chosen], minlength=len(CLASSES))
+    return dict(zip(CLASSES, counts.tolist(), strict=True))
+
+
+def _check_folds(config: CnrIemnConfig, training: dict[str, int]) -> None:
+    """Refuse more folds than training scans of a class: some would lack it, or be empty."""
+    name = min(training, key=training.get)
+    if config.folds > training[name]:
+        most = f"{training[name]} at most, or " if training[name] > 1 else ""
+        raise InputError(
+            f"--folds is {config.folds}, and {training[name]} scans of {name} with labelled slices "
+            f"train; each fold needs one of each class: give {most}0, or label more scans"
+        )
 
 
 def _deal_folds(

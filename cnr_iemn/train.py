@@ -14,15 +14,21 @@ from cnr_iemn import challenge, diagnose, pictures
 from cnr_iemn.backbones import build_backbone
 from cnr_iemn.batches import make_batches
 from cnr_iemn.config import CLASSES, CnrIemnConfig, Network, Scenario
-from cnr_iemn.evaluate import evaluate_run, is_evaluated, summarise, why_not_comparable
-from cnr_iemn.explain import save_heatmap_sheet
+from cnr_iemn.evaluate import (
+    evaluate_run,
+    is_evaluated,
+    summarise,
+    why_not_comparable,
+    why_other_weights,
+)
+from cnr_iemn.explain import save_heatmap_sheets
 from cnr_iemn.multitask import build_slice_network
 from cnr_iemn.runs import STUDY, SliceRun, graph_of, is_plain, list_runs, run_folder
-from cnr_iemn.scans import read_slice_labels
-from cnr_iemn.split import Slices, TestSet, read_test_sets, split_scans
-from cnr_iemn.weights import load_imagenet
+from cnr_iemn.slice_labels import read_slice_labels
+from cnr_iemn.split import Slices, TestSet, check_copies, read_test_sets, split_scans
+from cnr_iemn.weights import RANDOM, InitialWeights, load_imagenet
 from preprocessing import splits
-from preprocessing.store import Store
+from preprocessing.store import Store, write_text
 from replication import run, verdict
 from replication.environment import describe_environment, set_precision
 from replication.fused import FusedAdam
@@ -48,54 +54,62 @@ def run_study(
     """
     # All that could stop the study is looked at before the first hour of training.
     reasons = why_not_comparable(config, stores)
-    diagnose.check_tests(stores)
+    check_copies((config.data, *config.test), stores)
     seeds = range(config.seeds)
     labels = read_slice_labels(config.data, config.labels)
     slices_of = {seed: split_scans(config, stores[0], labels, seed) for seed in seeds}
     tests = read_test_sets(config, stores[1:])
     weights = check_weights(config)
+    reasons_of = {
+        network: [*reasons, *why_other_weights(weights[network])] for network in config.network
+    }
     for seed in seeds:
         say(f"seed {seed}: {slices_of[seed].describe()}")
     runs = [slice_run for seed in seeds for slice_run in list_runs(config, seed)]
     if config.jobs == 1:
         for slice_run in runs:
             train_and_evaluate(
-                config, slice_run, slices_of[slice_run.seed], tests, weights, reasons, say
+                config, slice_run, slices_of[slice_run.seed], tests, weights, reasons_of, say
             )
     else:
-        _run_in_processes(config, stores, runs, weights, reasons)
+        _run_in_processes(config, stores, runs, weights, reasons_of)
     if "multitask" in config.scenario and config.stop_after == "evaluate":
         for seed in seeds:
-            diagnose.diagnose_patients(config, slices_of[seed], tests, reasons)
+            diagnose.diagnose_patients(config, slices_of[seed], tests, reasons_of)
     if config.stop_after == "train":
         return []
     return report(config, say)
 
 
 def report(config: CnrIemnConfig, say: Callable[[str], None]) -> list[verdict.Verdict]:
-    """Pictures over all networks, a line on each experiment, and verdict-cnr_iemn.csv."""
+    """Pictures over all networks, a line on each experiment, the tables of the challenge, verdicts.
+
+    Tables and verdicts are also written: challenge-cnr_iemn.txt, where there are test sets, and
+    verdict-cnr_iemn.csv.
+    """
     experiments = verdict.load_runs(config.out / "runs" / STUDY)
     say(summarise(experiments))
-    for experiment in experiments:
-        if challenge.was_submitted(experiment):
-            say(challenge.format_challenge(experiment, config.paper_data))
+    tables = challenge.format_challenges(experiments)
+    if tables:
+        say(tables)
+        write_text(config.out / f"challenge-{STUDY}.txt", tables + "\n")
     figures = config.out / "figures"
     figures.mkdir(exist_ok=True)
     pictures.save_scenario_confusions(figures, experiments)
-    save_heatmap_sheet(config, figures, experiments)
+    save_heatmap_sheets(config, figures, experiments)
     verdicts = verdict.judge_runs(STUDY, experiments)
     write_csv(config.out / f"verdict-{STUDY}.csv", verdict.as_rows(verdicts))
     return verdicts
 
 
-def check_weights(config: CnrIemnConfig) -> dict[str, str]:
+def check_weights(config: CnrIemnConfig) -> dict[Network, InitialWeights]:
     """Refuse, before any training, initial weights that cannot be had.
 
     Returns:
         For each network, which weights it starts from, for the record.
     """
-    if config.weights == "random":
-        return dict.fromkeys(config.network, "random")
+    if config.weights == RANDOM:
+        return dict.fromkeys(config.network, InitialWeights())
     records = {}
     for network in config.network:
         side = config.size_of(network)
@@ -117,8 +131,8 @@ def train_and_evaluate(
     slice_run: SliceRun,
     slices: Slices,
     tests: list[TestSet],
-    weights: dict[str, str],
-    reasons: list[str],
+    weights: dict[Network, InitialWeights],
+    reasons_of: dict[Network, list[str]],
     say: Callable[[str], None],
 ) -> None:
     """One slice network, as far as it is not done yet."""
@@ -127,9 +141,10 @@ def train_and_evaluate(
     if not folder.trained:
         name = f"{folder.path.parent.name}/{folder.path.name}"
         environment = describe_environment(slices.scans.store.fingerprint, precision)
-        environment["initial_weights"] = weights[slice_run.network]
+        environment["initial_weights"] = str(weights[slice_run.network])
         _train(config, folder, slice_run, slices, environment, lambda line: say(f"{name}: {line}"))
     if config.stop_after == "evaluate" and not is_evaluated(config, folder, tests):
+        reasons = reasons_of[slice_run.network]
         evaluate_run(config, folder, slice_run, slices, tests, reasons)
 
 
@@ -137,8 +152,8 @@ def _run_in_processes(
     config: CnrIemnConfig,
     stores: Sequence[Store],
     runs: Sequence[SliceRun],
-    weights: dict[str, str],
-    reasons: list[str],
+    weights: dict[Network, InitialWeights],
+    reasons_of: dict[Network, list[str]],
 ) -> None:
     """`train_and_evaluate` of each run, several at once, in processes with fewer threads each."""
     threads = max((os.cpu_count() or 1) // config.jobs, 1)
@@ -156,7 +171,7 @@ def _run_in_processes(
     get_reusable_executor().shutdown(wait=True)  # `prepare` left workers without this environment
     with mock.patch.dict(os.environ, inherited):
         Parallel(n_jobs=config.jobs, batch_size=1)(
-            delayed(_work)(config, folders, slice_run, weights, reasons)
+            delayed(_work)(config, folders, slice_run, weights, reasons_of)
             for slice_run in [*whole, *folds]
         )
 
@@ -165,15 +180,15 @@ def _work(
     config: CnrIemnConfig,
     folders: list[Path],
     slice_run: SliceRun,
-    weights: dict[str, str],
-    reasons: list[str],
+    weights: dict[Network, InitialWeights],
+    reasons_of: dict[Network, list[str]],
 ) -> None:
     """`train_and_evaluate` in a process of its own, which opens the stores itself."""
     stores = [Store(folder) for folder in folders]
     labels = read_slice_labels(config.data, config.labels)
     slices = split_scans(config, stores[0], labels, slice_run.seed)
     tests = read_test_sets(config, stores[1:])
-    train_and_evaluate(config, slice_run, slices, tests, weights, reasons, print)
+    train_and_evaluate(config, slice_run, slices, tests, weights, reasons_of, print)
 
 
 def _train(
@@ -229,6 +244,6 @@ def _initial_network(config: CnrIemnConfig, slice_run: SliceRun) -> keras.Model:
 def _backbone(config: CnrIemnConfig, network: Network) -> keras.Model:
     side = config.size_of(network)
     backbone = build_backbone(network, (side, side, 3), width=config.width)
-    if config.weights != "random":
+    if config.weights != RANDOM:
         load_imagenet(backbone, network, config.weights)
     return backbone

@@ -4,6 +4,7 @@ The authors' 2021 code loads torchvision's weights of that time, which torchvisi
 IMAGENET1K_V1 today; what it loads by default today (V2) scores 3 to 4 points higher on ImageNet.
 """
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from replication.weight_files import read_tensors, sha256, shorten
 if TYPE_CHECKING:  # files are read and converted without Keras, which takes seconds to start
     import keras
 
-IMAGENET = "imagenet"
+IMAGENET, RANDOM = "imagenet", "random"
 # What the weights were learnt with: (mean, standard deviation) that images in 0..1 were scaled by.
 # Inception's come from TensorFlow, which scales to -1..1; torchvision's `transform_input` turns the
 # others' scaling into that one.
@@ -29,6 +30,27 @@ _HUB_FILE = "model.safetensors"
 # Seconds to wait for the server's first answer.
 _ANSWER_SECONDS = 10
 _NETWORK_ERRORS = (OSError, HTTPError)
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """What a backbone starts from, for the record.
+
+    Attributes:
+        file: name of the weight file; "random" without one.
+        sha256: of the file; "" without one.
+        is_v1: whether it is one that is published as IMAGENET1K_V1, the weights of 2021.
+    """
+
+    file: str = RANDOM
+    sha256: str = ""
+    is_v1: bool = False
+
+    def __str__(self) -> str:
+        if not self.sha256:
+            return self.file
+        year = "IMAGENET1K_V1" if self.is_v1 else "not known as IMAGENET1K_V1"
+        return f"{self.file}, SHA-256 {self.sha256}, {year}"
 
 
 @dataclass(frozen=True)
@@ -73,7 +95,7 @@ PUBLISHED = {
 }
 
 
-def load_imagenet(model: "keras.Model", name: str, source: str | Path) -> str:
+def load_imagenet(model: "keras.Model", name: str, source: str | Path) -> InitialWeights:
     """Load ImageNet weights into the backbone of a model; other layers stay.
 
     The weights were learnt on images in 0..1 less a mean and over a standard deviation by channel:
@@ -91,7 +113,7 @@ def load_imagenet(model: "keras.Model", name: str, source: str | Path) -> str:
             `<name>.safetensors` or torchvision's file under its own name.
 
     Returns:
-        Which weights they are, for the record: file, SHA-256, and whether they are those of 2021.
+        Which weights they are, for the record.
 
     Raises:
         ValueError: an unknown name.
@@ -103,13 +125,29 @@ def load_imagenet(model: "keras.Model", name: str, source: str | Path) -> str:
         raise ValueError(f"name must be one of {', '.join(PUBLISHED)}, not {name!r}")
     path = _fetch(name) if source == IMAGENET else _given(name, Path(source))
     try:
-        load_torchvision_weights(model, read_tensors(path))
+        load_torchvision_weights(model, read_tensors(path, PUBLISHED[name].torch_files))
     except InputError as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise InputError(f"{path}: {reason}") from error
     digest = sha256(path)
-    year = "IMAGENET1K_V1" if _is_v1(name, path, digest, source) else "not known as IMAGENET1K_V1"
-    return f"{path.name}, SHA-256 {digest}, {year}"
+    return InitialWeights(path.name, digest, _is_v1(name, path, digest, source))
+
+
+def digest_of(name: str, source: str | Path) -> str:
+    """SHA-256 of the file that `source`, a file or a folder, is or holds for a network.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = _given(name, Path(source))
+    state = path.stat()
+    return _digest(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.cache
+def _digest(path: Path, size: int, changed: int) -> str:
+    """Read once for all runs of a study; another file has another size or time."""
+    return sha256(path)
 
 
 def _given(name: str, source: Path) -> Path:

@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from replication import metrics
 from replication.metrics import Predictions
 
+LONGEST_LAG = 10  # frames: 1/3 s at 30 fps
 # "Anything moves" is the first: a network must beat it. The others measure persistence, what an
 # M-mode reader uses, and carry signal by right.
 FLOORS = (
@@ -33,7 +34,7 @@ def frame_difference(clip: np.ndarray) -> float:
 
 def persistence(clip: np.ndarray) -> float:
     """Mean absolute difference of frames ten apart (1/3 s at 30 fps), in grey levels."""
-    return lagged_difference(clip, 10)
+    return lagged_difference(clip, LONGEST_LAG)
 
 
 def persistence_ratio(clip: np.ndarray) -> float:

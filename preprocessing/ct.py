@@ -15,15 +15,12 @@ import SimpleITK
 from preprocessing.errors import InputError
 from preprocessing.nifti import is_nifti, read_nifti
 from preprocessing.series import Series, SliceHeader, list_series, read_header
-from preprocessing.volume import Volume, check_hu, write_int16
+from preprocessing.volume import Volume, check_hu, find_gaps, write_int16
 
 # Ours: directions that differ by more, as cosines, are different planes.
 SAME_DIRECTION = 0.02
 # Ours: slices closer than this, in mm, are one slice twice; the thinnest CT slices have 0.2 mm.
 SAME_POSITION = 0.01
-# Ours: a step between slices above this many times the median step is a gap: one slice missing
-# makes it 2. A series thinned evenly has none.
-GAP = 1.5
 _THREADS = 4  # decoding; more of them only wait for memory
 
 
@@ -190,11 +187,10 @@ def _check_values(header: SliceHeader) -> None:
 
 def _describe_gaps(folder: Path, series: Series, steps: np.ndarray) -> list[str]:
     """A line on steps that are much longer than the median one, if there are any."""
-    median = np.median(steps) if steps.size else np.inf
-    gaps = np.flatnonzero(steps > GAP * median)
+    gaps = find_gaps(np.array(series.locations))
     if not gaps.size:
         return []
-    first = gaps[0]
+    first, median = gaps[0], np.median(steps)
     one, other = series.files[first].name, series.files[first + 1].name
     more = f" and {gaps.size - 1} more" if gaps.size > 1 else ""
     return [

@@ -11,6 +11,9 @@ from preprocessing.errors import InputError
 # Ours: a chest holds air (about -1000 HU) and soft tissue (about 40 HU). Other units, such as
 # stored values, 0 to 255 or 0 to 1, and windowed copies fail one of these.
 AIR_AT_MOST, TISSUE_AT_LEAST = -500, 0
+# Ours: a step between slices above this many times the median step is a gap: one slice missing
+# makes it 2. A series thinned evenly has none.
+GAP = 1.5
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,16 @@ class Volume:
     files: tuple[str, ...]
     pixel_spacing: tuple[float, float]
     warnings: tuple[str, ...]
+
+
+def find_gaps(locations: np.ndarray) -> np.ndarray:
+    """Numbers of the slices behind which slices are missing, int (gaps,).
+
+    Args:
+        locations: (slices,) mm along the slice axis, descending.
+    """
+    steps = -np.diff(locations)
+    return np.flatnonzero(steps > GAP * np.median(steps)) if steps.size else np.empty(0, int)
 
 
 def open_image(path: Path, kind: str) -> SimpleITK.ImageFileReader:

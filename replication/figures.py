@@ -19,6 +19,20 @@ LINE_MARKERS = "os^Dv<>"
 PARTS = {"training": "", "validation": "val_"}
 
 
+def new_figure(width: float, height: float, layout: str = "constrained") -> Figure:
+    """An empty figure of so many inches that no window and no state of matplotlib's belongs to."""
+    figure = Figure(figsize=(width, height), dpi=110, layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    partial = path.with_name(f".partial.{path.name}")
+    figure.savefig(partial, format="png")
+    partial.replace(path)
+
+
 def save_curves(
     path: Path, history: History, best: int, title: str, shown: Sequence[str] = ()
 ) -> None:
@@ -38,7 +52,7 @@ def save_curves(
         shown = [n for n in names if n == "accuracy" or n.endswith("_accuracy")] + ["loss"]
     rows = 1 if len(shown) <= CURVES_A_ROW else 2
     columns = -(-len(shown) // rows)
-    figure = _figure(width=5 * columns, height=3.8 * rows)
+    figure = new_figure(width=5 * columns, height=3.8 * rows)
     epochs = [row["epoch"] + 1 for row in history]
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in panels[len(shown) :]:
@@ -54,7 +68,7 @@ def save_curves(
         axis.set_ylabel(label)
         axis.legend(fontsize=8)
     figure.suptitle(title, fontsize=10, parse_math=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_comparison(
@@ -72,7 +86,7 @@ def save_comparison(
         title: shown above.
         legend: what the settings are of.
     """
-    figure = _figure(width=9.6, height=3.1 * len(shown) + 1.1)
+    figure = new_figure(width=9.6, height=3.1 * len(shown) + 1.1)
     panels = figure.subplots(len(shown), len(PARTS), squeeze=False, sharex=True, sharey="row")
     for axis, (name, part) in zip(panels.flat, product(shown, PARTS), strict=True):
         for number, (setting, histories) in enumerate(runs.items()):
@@ -92,7 +106,7 @@ def save_comparison(
     figure.legend(lines, labels, title=legend, loc="outside lower center", ncols=len(labels),
                   fontsize=9, title_fontsize=9)  # fmt: skip
     figure.suptitle(title, fontsize=10, parse_math=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_runs(axis: Axes, values: np.ndarray, number: int, label: str) -> None:
@@ -122,13 +136,13 @@ def save_confusions(
         confusions: (title, counts (true classes, predicted classes)) pairs.
         classes: names, in the order of the counts.
     """
-    figure = _figure(width=3.9 * len(confusions), height=3.9)
+    figure = new_figure(width=3.9 * len(confusions), height=3.9)
     panels = figure.subplots(1, len(confusions), squeeze=False)[0]
     for axis, (title, counts) in zip(panels, confusions, strict=True):
         _draw_confusion(axis, np.asarray(counts), classes)
         axis.set_title(title, fontsize=10, parse_math=False)
     panels[0].set_ylabel("true class")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_confusion(axis: Axes, counts: np.ndarray, classes: Sequence[str]) -> None:
@@ -145,15 +159,3 @@ def _draw_confusion(axis: Axes, counts: np.ndarray, classes: Sequence[str]) -> N
     axis.set_xticks(places, classes, parse_math=False)
     axis.set_yticks(places, classes, parse_math=False)
     axis.set_xlabel("predicted class")
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Figure, path: Path) -> None:
-    partial = path.with_name(f".partial.{path.name}")
-    figure.savefig(partial, format="png")
-    partial.replace(path)

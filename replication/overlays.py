@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
+
+from replication.figures import new_figure, save_figure
 
 FRAME_STEP = 6  # Paper: Kolárik 2023, section 4.5: the frames of Figure 5 are six apart
 
@@ -55,7 +55,7 @@ def save_overlays(path: Path, rows: Sequence[OverlayRow], title: str) -> None:
         rows: at least one.
         title: shown above.
     """
-    figure = _figure(width=6.6, height=2.4 * len(rows) + 0.7)
+    figure = new_figure(width=6.6, height=2.4 * len(rows) + 0.7, layout="tight")
     grid = figure.subplots(len(rows), 3, squeeze=False)
     for axes, row in zip(grid, rows, strict=True):
         _draw_image(axes[0], row.image)
@@ -69,7 +69,7 @@ def save_overlays(path: Path, rows: Sequence[OverlayRow], title: str) -> None:
     for axis, name in zip(grid[0], ("input", "saliency", "Grad-CAM"), strict=True):
         axis.set_title(name, fontsize=9)
     figure.suptitle(title, fontsize=10, parse_math=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_layer_comparison(
@@ -87,7 +87,7 @@ def save_layer_comparison(
         title: shown above.
     """
     columns = 1 + len(maps_by_layer)
-    figure = _figure(width=2.2 * columns, height=2.75)
+    figure = new_figure(width=2.2 * columns, height=2.75, layout="tight")
     axes = figure.subplots(1, columns, squeeze=False)[0]
     _draw_image(axes[0], image)
     axes[0].set_title("input", fontsize=9)
@@ -95,7 +95,7 @@ def save_layer_comparison(
         _draw_overlay(axis, image, heat)
         axis.set_title(layer, fontsize=9, parse_math=False)
     figure.suptitle(title, fontsize=10, parse_math=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def save_heatmap_rows(path: Path, rows: Sequence[HeatmapRow], title: str) -> Non
     """
     networks = list(rows[0].maps)
     columns = 2 + len(networks)
-    figure = _figure(width=2.2 * columns, height=2.45 * len(rows) + 0.7)
+    figure = new_figure(width=2.2 * columns, height=2.45 * len(rows) + 0.7, layout="tight")
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes, row in zip(grid, rows, strict=True):
         _draw_image(axes[0], row.image)
@@ -145,7 +145,7 @@ def save_heatmap_rows(path: Path, rows: Sequence[HeatmapRow], title: str) -> Non
     for axis, name in zip(grid[0], ("input", "lungs", *networks), strict=True):
         axis.set_title(name, fontsize=9, parse_math=False)
     figure.suptitle(title, fontsize=10, parse_math=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_contact_sheet(
@@ -170,7 +170,9 @@ def save_contact_sheet(
     chosen = range(0, clip.shape[0], frame_step)
     # One scale for all frames of a row: a dark frame is one that matters less.
     gray = {"cmap": "gray", "vmin": float(np.min(clip)), "vmax": float(np.max(clip))}
-    figure = _figure(width=1.15 * len(chosen) + 0.4, height=1.25 * (1 + len(maps)) + 0.6)
+    figure = new_figure(
+        width=1.15 * len(chosen) + 0.4, height=1.25 * (1 + len(maps)) + 0.6, layout="tight"
+    )
     axes = figure.subplots(1 + len(maps), len(chosen), squeeze=False)
     for axes_row, (name, heat) in zip(axes, [("input", None), *maps], strict=True):
         for axis, frame in zip(axes_row, chosen, strict=True):
@@ -188,7 +190,7 @@ def save_contact_sheet(
     for axis, frame in zip(axes[0], chosen, strict=True):
         axis.set_title(f"frame {frame}", fontsize=8)
     figure.suptitle(title, fontsize=10, parse_math=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def for_the_eye(saliency: np.ndarray) -> np.ndarray:
@@ -206,12 +208,6 @@ def for_the_eye(saliency: np.ndarray) -> np.ndarray:
     blurred = blurred.reshape(saliency.shape)
     low, high = np.quantile(blurred, SALIENCY_QUANTILES)
     return np.clip((blurred - low) / (high - low), 0, 1) if high > low else blurred
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=110)
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _draw_image(axis: Axes, image: np.ndarray) -> None:
@@ -236,10 +232,3 @@ def _draw_overlay(axis: Axes, image: np.ndarray, heat: np.ndarray) -> None:
 
 def _lay_over(axis: Axes, heat: np.ndarray) -> None:
     axis.imshow(heat, cmap=HEAT_COLOURS, vmin=0, vmax=1, alpha=HEAT_OPACITY * np.clip(heat, 0, 1))
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.tight_layout()
-    partial = path.with_name(f".partial.{path.name}")
-    figure.savefig(partial, format="png")
-    partial.replace(path)

@@ -1,10 +1,11 @@
-"""Files of named tensors: .safetensors and PyTorch's, read, checked and converted."""
+"""Files of named tensors, .safetensors and PyTorch's: read, converted, loaded into Keras."""
 
 import hashlib
 import importlib
-import re
 import textwrap
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -13,14 +14,17 @@ import safetensors.numpy
 from preprocessing.errors import InputError
 
 TORCH_SUFFIXES = (".pth", ".pt")
-_NAMED_DIGEST = re.compile(r"-([0-9a-f]{8})$")
 
 
-def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
+def read_tensors(path: str | Path, published: Collection[str] = ()) -> dict[str, np.ndarray]:
     """The named tensors of a .safetensors, .pth or .pt file, in memory.
 
-    PyTorch files are read with `weights_only=True`, which runs no code of theirs. If their name
-    ends with digits of a SHA-256, as those of torchvision do, it must be theirs.
+    PyTorch files are read with `weights_only=True`, which runs no code of theirs.
+
+    Args:
+        path: of the file.
+        published: names of files that end with the first digits of their SHA-256, as torchvision's
+            do. A file of such a name is checked; other names may end with a date or a commit.
 
     Raises:
         InputError: not such a file, damaged, no mapping of names to tensors, or PyTorch is missing.
@@ -28,8 +32,9 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a .safetensors, .pth or .pt file")
-    if path.suffix in TORCH_SUFFIXES:
+    if path.name in published:
         _check_name(path)
+    if path.suffix in TORCH_SUFFIXES:
         return _read_torch(path)
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: is not a weight file; expected .safetensors, .pth or .pt")
@@ -62,6 +67,42 @@ def convert_to_safetensors(source: str | Path, target: str | Path) -> None:
         partial.unlink(missing_ok=True)
 
 
+def load_entries(
+    entries: Mapping[str, tuple[Any, tuple[int, ...]]],
+    state: Mapping[str, np.ndarray],
+    network: str,
+    is_spare: Callable[[str], bool],
+) -> None:
+    """Give variables of Keras their values from a PyTorch network's state, all or none.
+
+    Args:
+        entries: name in the state: (variable, axes of the entry in the variable's order).
+        state: names to arrays in torch's layout.
+        network: whose state is expected, for the message.
+        is_spare: whether an entry of the state that no variable takes may be ignored.
+
+    Raises:
+        InputError: an entry is missing, has another shape, or belongs to no variable.
+    """
+    missing = [name for name in entries if name not in state]
+    unexpected = [name for name in state if name not in entries and not is_spare(name)]
+    for names, what in ((missing, "lack"), (unexpected, "have no place in the model for")):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise InputError(
+                f"the weights {what} {', '.join(names[:3])}{more}; expected those of {network}"
+            )
+    values = {}
+    for name, (variable, axes) in entries.items():
+        value = np.asarray(state[name])
+        shape = tuple(variable.shape[axes.index(axis)] for axis in range(len(axes)))
+        if value.shape != shape:
+            raise InputError(f"{name} has shape {value.shape}; the model expects {shape}")
+        values[name] = value.transpose(axes)
+    for name, (variable, _) in entries.items():
+        variable.assign(values[name])
+
+
 def sha256(path: str | Path) -> str:
     """The SHA-256 of a file, in hexadecimal digits."""
     with Path(path).open("rb") as file:
@@ -74,11 +115,10 @@ def shorten(error: object) -> str:
 
 
 def _check_name(path: Path) -> None:
-    digest = sha256(path)
-    named = _NAMED_DIGEST.search(path.stem)
-    if named and not digest.startswith(named[1]):
+    digest, named = sha256(path), path.stem.rpartition("-")[2]
+    if not digest.startswith(named):
         raise InputError(
-            f"{path}: is damaged: its SHA-256 starts with {digest[:8]}, its name says {named[1]}; "
+            f"{path}: is damaged: its SHA-256 starts with {digest[:8]}, its name says {named}; "
             "fetch it again"
         )
 

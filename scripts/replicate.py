@@ -151,21 +151,33 @@ def replicate_cnr_iemn(arguments: Arguments) -> None:
     from cnr_iemn.config import CnrIemnConfig
     from cnr_iemn.data import prepare_all
     from cnr_iemn.phantom import write_cohort
+    from cnr_iemn.scans import find_scans
     from cnr_iemn.segmentation import report_segmentation
     from cnr_iemn.sizes import SIZES
 
     started = time.perf_counter()
     size = SIZES[arguments.size]
     out = arguments.out / arguments.size
-    data, test = arguments.data, arguments.test
+    data, test, phantoms = arguments.data, arguments.test, []
     if data is None:
-        data = write_cohort(out / "phantoms-cnr_iemn", **size.phantoms)
-        test = test or tuple(
-            write_cohort(out / f"phantoms-cnr_iemn-test-{number}", seed=number, **cohort)
-            for number, cohort in enumerate(size.tests, start=1)
-        )
+        data = out / "phantoms-cnr_iemn"
+        phantoms = [(data, size.phantoms)]
+        if not test:
+            phantoms += [
+                (out / f"{data.name}-test-{number}", {"seed": number, **cohort})
+                for number, cohort in enumerate(size.tests, start=1)
+            ]
+            test = tuple(folder for folder, _ in phantoms[1:])
     settings = size.settings | given(arguments, "network", "scenario", "weights")
+    if settings.get("weights", "random") != "random" and "width" in settings:
+        print(f"--weights {settings['weights']}: width 1, not {settings.pop('width'):g}, since "
+              "pretrained weights fit no narrower networks: training takes longer")  # fmt: skip
+    # What could stop the study is looked at before phantoms are made, which takes minutes.
     config = CnrIemnConfig(data=data, out=out, test=test, **settings)
+    for folder in arguments.test:
+        find_scans(folder)
+    for folder, cohort in phantoms:
+        write_cohort(folder, **cohort)
     stores = prepare_all(config, print)
     report_segmentation(config, stores[0], print)
     from replication.cli import quiet_start

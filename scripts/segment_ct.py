@@ -15,6 +15,7 @@ from cnr_iemn.config import CnrIemnConfig
 from cnr_iemn.data import Preparation, make_samples
 from cnr_iemn.pictures import save_segmentation
 from preprocessing.ct import read_slice, read_volume
+from preprocessing.errors import InputError
 from preprocessing.nifti import is_nifti
 from replication.cli import run_command
 
@@ -31,6 +32,17 @@ class Arguments:
     """PNG to write."""
     keep: Literal[1, 2] = 2
     """Regions that the segmentation keeps."""
+
+    def __post_init__(self):
+        """Refuse a command without scans.
+
+        Raises:
+            InputError: there is none.
+        """
+        if not self.scans:
+            raise InputError(
+                "nothing to segment: name a DICOM file, a folder of them or a NIfTI file"
+            )
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from typing import Literal
 
 import tyro
 
+from cnr_iemn.challenge import format_challenges
 from preprocessing.errors import InputError
 from preprocessing.store import write_text
 from replication.cli import run_command
@@ -54,6 +55,8 @@ def main() -> None:
             print(format_verdicts(judge_runs(paper, experiments)))
             if paper == "vbreathnet":
                 print("\n".join(judge_claims(experiments)))
+            if paper == "cnr_iemn":
+                print(format_challenges(experiments))
     if not tables:
         raise InputError(
             f"{arguments.out[0]}: holds no finished run of {' or '.join(chosen)}; "
@@ -82,8 +85,9 @@ def _level_cells(e: Experiment) -> dict[str, str]:
     level = e.config["level"]
     pointing = "-"
     if e.has("rise") and all("pointing_game" in result["rise"] for result in e.results):
-        hit, chance = (e.mean("rise", key) for key in ("pointing_game", "chance"))
-        pointing = f"{hit:.2f} ({chance:.2f})"
+        keys = ("pointing_game", "chance", "chance_in_lungs", "stable", "slices")
+        hit, chance, in_lungs, stable, slices = (e.mean("rise", key) for key in keys)
+        pointing = f"{hit:.2f} ({chance:.2f}, {in_lungs:.2f}); {round(stable, 1):g} of {slices:g}"
     return {
         "n, val": f"{e.mean('val', level, 'n'):.0f} {level}s",
         "accuracy": _interval(e, level, "accuracy", "val"),
@@ -92,7 +96,7 @@ def _level_cells(e: Experiment) -> dict[str, str]:
             f"{name} {e.mean('floors', name, 'balanced_accuracy', 'floor'):.3f}"
             for name in e.results[0]["floors"]
         ),
-        "RISE's maximum in the lesion (by chance)": pointing,
+        "RISE's maximum in the lesion (by chance, in the lungs); stable maps": pointing,
     }
 
 

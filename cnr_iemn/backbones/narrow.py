@@ -1,6 +1,8 @@
 """The backbones with fewer channels, for machines and cohorts that the published ones are too big
 for."""
 
+import math
+
 import keras
 
 
@@ -32,7 +34,9 @@ def narrow_backbone(model: keras.Model, width: float) -> keras.Model:
 
 
 def _scaled(count: int, width: float, name: str) -> int:
-    scaled = count * width
-    if scaled < 1 or scaled != int(scaled):
-        raise ValueError(f"a width of {width:g} leaves {scaled:g} of {count} channels in {name}")
-    return int(scaled)
+    scaled = round(count * width)
+    if scaled < 1 or not math.isclose(scaled, count * width):
+        raise ValueError(
+            f"a width of {width:g} leaves {count * width:g} of {count} channels in {name}"
+        )
+    return scaled

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from preprocessing.errors import InputError
+from replication.weight_files import load_entries
 
 # Layers that are a backbone's, by name; every other layer of a model keeps its weights.
 BACKBONE_LAYER = re.compile(
@@ -53,24 +53,9 @@ def load_torchvision_weights(model: keras.Model, state: Mapping[str, np.ndarray]
     if not expected:
         raise ValueError(f"{model.name} has no layer of a backbone")
     logits = {name for name in expected if name.startswith(_LOGITS)}
-    unexpected = [name for name in state if name not in expected and not _is_spare(name, logits)]
-    missing = [name for name in expected if name not in state]
-    for names, what in ((missing, "lack"), (unexpected, "have no place in the model for")):
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise InputError(
-                f"the weights {what} {', '.join(names[:3])}{more}; expected those of torchvision's "
-                f"{model.name}"
-            )
-    values = {}
-    for name, (variable, axes) in expected.items():
-        value = np.asarray(state[name])
-        shape = tuple(variable.shape[axes.index(axis)] for axis in range(len(axes)))
-        if value.shape != shape:
-            raise InputError(f"{name} has shape {value.shape}; the model expects {shape}")
-        values[name] = value.transpose(axes)
-    for name, (variable, _) in expected.items():
-        variable.assign(values[name])
+    load_entries(
+        expected, state, f"torchvision's {model.name}", lambda name: _is_spare(name, logits)
+    )
 
 
 def _entries(layer: keras.Layer):

@@ -47,7 +47,7 @@ def draw_change(config: DzhulaiConfig, side: int, rng: np.random.Generator) -> C
     if crop:
         geometry = _crop(config, side, rng) @ geometry
     low, high = RELEASED_FACTORS if released else (1 - config.jitter, 1 + config.jitter)
-    factors = rng.uniform(low, high, 2) if jitter else (None, None)
+    factors = rng.uniform(low, high, 2).tolist() if jitter else (None, None)
     moved = flip or turn or crop
     return Change(geometry[:2] if moved else None, *factors, RELEASED_TOP if released else 255.0)
 
@@ -83,7 +83,7 @@ def change_frames(frames: np.ndarray, change: Change) -> np.ndarray:
     if change.brightness is not None:
         frames = np.clip(frames * change.brightness, 0, change.top)
         # Of the whole clip, so that frames keep their differences.
-        blend = (1 - change.contrast) * frames.mean()
+        blend = (1 - change.contrast) * float(frames.mean())
         frames = np.clip(change.contrast * frames + blend, 0, change.top)
     return frames
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lungsliding_tf.floors import LONGEST_LAG
 from preprocessing.errors import InputError
 
 Network = Literal["rcm2d", "cmwra", "cmwru", "inception", "cnn2d"]
@@ -176,6 +177,9 @@ class DzhulaiConfig:
             self._refuse("max_crops", "1 or more")
         if self.size < 32 or self.size % 16:
             self._refuse("size", "32 or more, and divisible by 16, which the networks pool it by")
+        for name in ("frames", "rcm2d_frames", "cmwra_frames"):
+            if getattr(self, name) <= LONGEST_LAG:
+                self._refuse(name, f"more than {LONGEST_LAG}: floors compare frames so far apart")
         if self.flow_step >= self.cmwra_frames - 2:
             self._refuse("flow_step", f"far less than --cmwra-frames {self.cmwra_frames}")
         if self.control_frozen and self.shuffle_labels:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lungsliding_tf.dzhulai2024.raft import UPDATES, build_raft
 from preprocessing.errors import InputError
-from replication.weight_files import read_tensors
+from replication.weight_files import load_entries, read_tensors
 
 # Released: torchvision's default weights (C_T_SKHT_V2, C_T_V2).
 PUBLISHED = {
@@ -56,7 +56,7 @@ def load_raft(
             f"{path}: no such file; download {PUBLISHED[variant]} and pass it, or what "
             "python scripts/convert_weights.py makes of it"
         )
-    state = read_tensors(path)
+    state = read_tensors(path, [Path(url).name for url in PUBLISHED.values()])
     stem = state.get(_STEM)
     found = _STEM_FILTERS.get(len(stem)) if stem is not None and stem.ndim == 4 else None
     if found not in (None, variant):
@@ -82,25 +82,10 @@ def load_torchvision_weights(model: keras.Model, state: Mapping[str, np.ndarray]
     Raises:
         InputError: an entry is missing, has another shape, or belongs to no layer.
     """
-    expected = dict(_entry(variable) for variable in model.weights)
-    missing = [name for name in expected if name not in state]
-    unexpected = [n for n in state if n not in expected and not n.endswith(_COUNTER)]
-    for names, what in ((missing, "lack"), (unexpected, "have no place in the model for")):
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise InputError(
-                f"the weights {what} {', '.join(names[:3])}{more}; expected those of torchvision's "
-                f"{model.name}"
-            )
-    values = {}
-    for name, (variable, axes) in expected.items():
-        value = np.asarray(state[name])
-        shape = tuple(variable.shape[axes.index(axis)] for axis in range(len(axes)))
-        if value.shape != shape:
-            raise InputError(f"{name} has shape {value.shape}; the model expects {shape}")
-        values[name] = value.transpose(axes)
-    for name, (variable, _) in expected.items():
-        variable.assign(values[name])
+    entries = dict(_entry(variable) for variable in model.weights)
+    load_entries(
+        entries, state, f"torchvision's {model.name}", lambda name: name.endswith(_COUNTER)
+    )
 
 
 def _entry(variable: keras.Variable):

@@ -1,5 +1,6 @@
 """Small cohorts of phantom scans and stores made by hand; scans are made once a session."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnr_iemn.config import CLASSES, CnrIemnConfig
-from cnr_iemn.scans import PatientLabels, SliceLabels
+from cnr_iemn.slice_labels import PatientLabels, SliceLabels
 from preprocessing.store import Store, StoreWriter
 
 # What stands for the names in the headers of real scans; as long as what it takes the place of.
@@ -121,7 +122,8 @@ def write_store(
                 row = {
                     "patient_id": patient, "label": label, "diagnosis": CLASSES[label],
                     "scan": patient, "file": f"{slices - number}.dcm", "slice": number,
-                    "slices": slices, "origin": "real",
+                    "slices": slices, "location_mm": f"{-2 * number:.2f}", "origin": "real",
+                    "hu_sha256": hashlib.sha256(sample.tobytes()).hexdigest(),
                     **{name: values[writer.count] for name, values in columns.items()},
                 }  # fmt: skip
                 writer.add(sample, row)
@@ -140,7 +142,7 @@ def make_labels():
     """Slice labels from {patient: infected slices} and the names of normal patients."""
 
     def make(infected: dict[str, Sequence[bool]], normal: Sequence[str]) -> SliceLabels:
-        labels = {name: PatientLabels(np.array(of, bool), None, None)
+        labels = {name: PatientLabels(np.array(of, bool), None)
                   for name, of in infected.items()}  # fmt: skip
         return SliceLabels(Path("labels.npy"), labels, normal)
 

@@ -11,9 +11,9 @@ from cnr_iemn.cohort import (
     LOW_DOSE_NOISE,
     NORMAL,
     OPERATIONS,
+    Acquisition,
     Body,
     Lesion,
-    Scan,
     draw_cohort,
 )
 from cnr_iemn.config import CLASSES
@@ -21,7 +21,7 @@ from cnr_iemn.config import CLASSES
 
 def test_parameters_do_not_depend_on_the_class():
     cohort = draw_cohort(60, 60, 60, seed=3)
-    for group, kind in {"body": Body, "scan": Scan, "lesion": Lesion}.items():
+    for group, kind in {"body": Body, "scan": Acquisition, "lesion": Lesion}.items():
         for name in [f.name for f in dataclasses.fields(kind)]:
             values = {label: [] for label in CLASSES}
             for patient in cohort:

@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 
 from cnr_iemn.config import CLASSES
-from cnr_iemn.data import Preparation, make_samples, prepare, prepare_all, to_gray
+from cnr_iemn.data import Preparation, make_samples, prepare, prepare_all, prepare_scan, to_gray
 from cnr_iemn.phantom import read_truth
+from cnr_iemn.scans import ScanFiles, find_scans
+from cnr_iemn.split import check_copies
 from preprocessing.ct import read_volume
 from preprocessing.errors import InputError
 from preprocessing.lungs import segment_lungs
+from replication.records import read_csv
 
 COLUMNS = ["sample_id", "patient_id", "label", "diagnosis", "scan", "file", "slice", "slices",
-           "location_mm", "lung_share", "origin", "lesion_pixels", "lost_pixels"]  # fmt: skip
+           "location_mm", "lung_share", "origin", "hu_sha256", "lesion_pixels",
+           "lost_pixels"]  # fmt: skip
 
 
 def silent(line: str) -> None:
@@ -32,7 +36,13 @@ def prepared(scans, tmp_path_factory):
     from cnr_iemn.config import CnrIemnConfig
 
     lines: list[str] = []
-    config = CnrIemnConfig(scans, tmp_path_factory.mktemp("prepared"), store_size=64)
+    config = CnrIemnConfig(
+        scans,
+        tmp_path_factory.mktemp("prepared"),
+        store_size=64,
+        input_size=64,
+        network=("densenet161",),
+    )
     return config, prepare_scans(config, lines.append), lines
 
 
@@ -92,6 +102,49 @@ def test_lesions_of_phantoms_are_counted_with_what_the_mask_loses(prepared, scan
     assert set(store.column("origin")) == {"phantom"}
 
 
+def test_lesions_are_counted_at_the_size_of_the_scan(small_config, scans):
+    """Shrunken lesions and masks would lose other shares, and small lesions as a whole."""
+    scan = next(one for one in find_scans(scans) if one.patient == "cap001")
+    small, smaller = (
+        prepare_scan(dataclasses.replace(small_config, store_size=side), scans, scan).rows
+        for side in (64, 32)
+    )
+    lesions = read_truth(scans, "cap001")[0]
+    masks = np.stack([segment_lungs(hu) for hu in read_volume(scan.path).hu])
+    for rows in (small, smaller):
+        assert [row["lesion_pixels"] for row in rows] == lesions.sum(axis=(1, 2)).tolist()
+        lost = (lesions & ~masks).sum(axis=(1, 2))
+        assert [row["lost_pixels"] for row in rows] == lost.tolist() and lost.any()
+
+
+def test_a_phantom_that_lost_a_slice_no_longer_fits_its_truth(folder):
+    data, config = folder
+    path = data / "COVID-19 subjects" / "P001"
+    count = len(list(path.iterdir()))
+    sorted(path.iterdir())[2].unlink()
+    scan = ScanFiles("P001", "COVID-19", path, "COVID-19 subjects/P001")
+    with pytest.raises(
+        InputError, match=f"P001: .* slices of {count} x 64 x 64 and has {count - 1} x .* anew"
+    ):
+        prepare_scan(config, data, scan)
+
+
+def test_a_renamed_copy_of_a_scan_is_found_by_its_slices(folder):
+    data, config = folder
+    (data / "phantom.json").unlink()
+    one, copy = data / "COVID-19 subjects" / "P001", data / "Cap subjects" / "cap009"
+    copy.mkdir()
+    for number, path in enumerate(sorted(one.iterdir())[:-3]):
+        header = path.read_bytes().replace(b"19310203", b"20240101")  # another date
+        (copy / f"{number}.ima").write_bytes(header)
+    (copy / "Thumbs.db").write_bytes(b"x")
+    store = prepare_scans(config)
+    with pytest.raises(InputError, match="cap009: holds the same slice .* as .*P001; a scan may"):
+        check_copies([data], [store])
+    shutil.rmtree(copy)
+    check_copies([data], [prepare_scans(config)])
+
+
 def test_labels_of_slices_are_not_in_the_store(prepared, scans):
     """Other labels need no second reading: neither columns nor hashes hold them."""
     config, store, _ = prepared
@@ -147,16 +200,21 @@ def test_labels_may_change_without_a_second_reading(folder, monkeypatch):
     assert prepare_scans(config).fingerprint == first
 
 
-def test_an_unreadable_scan_stops_and_what_was_done_is_kept(folder, monkeypatch):
+@pytest.mark.parametrize("cores", [1, 2, 4])
+def test_an_unreadable_scan_stops_and_what_was_done_is_kept(folder, monkeypatch, recwarn, cores):
+    """Also of the scans that are read at the same time."""
     data, config = folder
-    monkeypatch.setattr("cnr_iemn.data.cpu_count", lambda: 2)
-    damaged = sorted((data / "COVID-19 subjects" / "P002").iterdir())[1]
+    monkeypatch.setattr("cnr_iemn.data.cpu_count", lambda: cores)
+    damaged = sorted((data / "Normal subjects" / "normal002").iterdir())[1]
     content = damaged.read_bytes()
     damaged.write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError) as error:
         prepare_scans(config)
     assert "\n" not in str(error.value) and str(damaged) in str(error.value)
+    assert not [str(one.message) for one in recwarn if "joblib" in one.filename]
     assert not (config.out / "stores" / "slices").exists()
+    kept = read_csv(config.out / "stores" / "slices.partial" / "sources.csv")
+    assert [row["file"] for row in kept] == ["Normal subjects/normal001"]
     damaged.write_bytes(content)
     read = []
 
@@ -164,23 +222,68 @@ def test_an_unreadable_scan_stops_and_what_was_done_is_kept(folder, monkeypatch)
         read.extend(scan.patient for scan in scans)
         return prepare_each(config, data, scans)
 
-    from cnr_iemn.data import _prepare_all as prepare_each
+    from cnr_iemn.data import _prepare_each as prepare_each
 
-    monkeypatch.setattr("cnr_iemn.data._prepare_all", remember)
+    monkeypatch.setattr("cnr_iemn.data._prepare_each", remember)
     store = prepare_scans(config)
-    assert read == ["P001", "P002", "cap001", "cap002"]  # those before were kept
+    assert read == ["normal002", "P001", "P002", "cap001", "cap002"]
     assert list(dict.fromkeys(store.column("patient_id"))) == [
         "normal001", "normal002", "P001", "P002", "cap001", "cap002"
     ]  # fmt: skip
 
 
-def test_each_test_folder_has_a_store_of_its_own(small_config, further_scans):
-    config = dataclasses.replace(
-        small_config, data=further_scans, test=(further_scans, further_scans)
-    )
+def test_each_test_folder_has_a_store_of_its_own(small_config, further_scans, tmp_path):
+    folders = [shutil.copytree(further_scans, tmp_path / name) for name in ("a", "b")]
+    config = dataclasses.replace(small_config, data=further_scans, test=tuple(folders))
     stores = prepare_all(config, silent)
     assert [store.folder.name for store in stores] == ["slices", "slices-test-1", "slices-test-2"]
     assert {len(store.index) for store in stores} == {len(list(further_scans.rglob("*.dcm")))}
+
+
+@pytest.fixture
+def unread(folder, monkeypatch):
+    """That configuration; a scan that is read fails."""
+    monkeypatch.setattr("cnr_iemn.data.prepare", None)
+    return folder
+
+
+def test_folders_and_labels_are_looked_at_before_any_scan_is_read(unread, further_scans, tmp_path):
+    data, config = unread
+    none = tmp_path / "none"
+    further = shutil.copytree(further_scans, tmp_path / "further")
+    (further / "Index.csv").write_text("Diagnosis,Folder/ID\n")
+    for test, match in (
+        (none, f"{none}: is not a folder"),
+        (further, "Index.csv: has no row"),
+        (data / "truth" / "..", "is named twice by --data and --test"),
+    ):
+        with pytest.raises(InputError, match=match):
+            prepare_all(dataclasses.replace(config, test=(test,)), silent)
+    array = data / "Slice-level-labels-updated-1.npy"
+    np.save(array, np.load(array)[1:])
+    with pytest.raises(InputError, match="that does not fit Index.csv"):
+        prepare_all(config, silent)
+
+
+def test_names_that_fit_nothing_are_told(folder, monkeypatch):
+    data, config = folder
+    monkeypatch.setattr("cnr_iemn.data.prepare", lambda *_: None)
+    lines: list[str] = []
+    (data / "Cap subjects" / "cap002").rename(data / "Cap subjects" / "cap_002")
+    shutil.copytree(data / "Cap subjects", data / "Cap subjets")
+    prepare_all(config, lines.append)
+    assert lines == [
+        f"{data}: no class folders, so ignored: Cap subjets",
+        f"{data / 'Slice-level-labels-updated-1.npy'}: labels 5 patients without a scan here: "
+        "cap002, cap003, cap004, P003, P004",
+    ]
+    table = "file,patient,diagnosis,infection\nIM1.dcm,P00l,COVID-19,1\n"
+    (data / "slice_labels.csv").write_text(table)
+    lines.clear()
+    prepare_all(config, lines.append)
+    assert lines[1:] == [
+        f"{data / 'slice_labels.csv'}: labels 1 patients without a scan here: P00l"
+    ]
 
 
 def test_the_window_is_linear_between_its_ends():

@@ -93,9 +93,10 @@ def given(monkeypatch, make_store, make_labels, small_config):
     from cnr_iemn.split import split_scans
 
     names = [(f"{letter}{n}", label) for letter, label in zip("nca", range(3), strict=True)
-             for n in range(2)]  # fmt: skip
+             for n in range(3)]  # fmt: skip
     store = make_store(names)
-    labels = make_labels({f"{c}{n}": [True] * 4 for c in "ca" for n in range(2)}, ["n0", "n1"])
+    infected = {f"{c}{n}": [True] * 4 for c in "ca" for n in range(3)}
+    labels = make_labels(infected, ["n0", "n1", "n2"])
     slices = split_scans(small_config, store, labels, 0)
     found = []
     monkeypatch.setattr(train.run, "fit", lambda folder, training, *rest: found.append(training))

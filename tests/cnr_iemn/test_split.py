@@ -1,6 +1,7 @@
 """Which scans train, which of their slices have a label, and that nothing leaks."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from cnr_iemn import split
 from cnr_iemn.config import CAP, COVID, NORMAL
 from cnr_iemn.split import NO_FOLD, UNLABELLED, split_scans
 from preprocessing.errors import InputError
+from preprocessing.store import Store
 
 SLICES = 4
 # Slices 1 and 2 of each labelled scan are infected, of cap0 the first alone.
@@ -164,20 +166,94 @@ def test_a_class_with_one_labelled_scan_is_refused(make_store, make_labels, smal
     scans = [*((f"c{n}", COVID) for n in range(3)), ("a0", CAP), ("a1", CAP),
              ("n0", NORMAL), ("n1", NORMAL)]  # fmt: skip
     store = make_store(scans, side=8)
-    labels = make_labels({f"c{n}": INFECTED for n in range(3)} | {"a0": INFECTED}, ["n0", "n1"])
-    with pytest.raises(InputError, match="1 scans of CAP have slice labels; stage one needs two"):
-        split_scans(small_config, store, labels, 0)
+    infected = {f"c{n}": INFECTED for n in range(3)} | {"a0": INFECTED}
+    for a1 in ({}, {"a1": (False,) * SLICES}):  # labelled, and no slice of it is infected
+        labels = make_labels(infected | a1, ["n0", "n1"])
+        with pytest.raises(InputError, match="1 scans of CAP have slices with that label; .* two"):
+            split_scans(small_config, store, labels, 0)
 
 
-def test_equal_files_on_both_sides_are_a_leak(make_store, make_labels, small_config):
-    scans = [(f"{letter}{n}", label) for letter, label in zip("nca", range(3), strict=True)
-             for n in range(2)]  # fmt: skip
-    store = make_store(scans, side=8)
-    labels = make_labels({f"{c}{n}": INFECTED for c in "ca" for n in range(2)}, ["n0", "n1"])
-    split_scans(small_config, store, labels, 0)
-    store.recipe["sources"][1]["sha256"] = store.recipe["sources"][0]["sha256"]
-    with pytest.raises(InputError):  # of two scans of a class one always validates
-        split_scans(small_config, store, labels, 0)
+@pytest.fixture
+def few_caps(make_store, make_labels, small_config):
+    """A function from settings and seed to a split of 4 of 6 labelled scans of each class, of which
+    CAP's last three have no infected slice."""
+    names = [(f"{letter}{n}", label) for letter, label in zip("nca", range(3), strict=True)
+             for n in range(6)]  # fmt: skip
+    store = make_store(names, side=8)
+    infected = {name: INFECTED for name, _ in names if name[0] != "n"}
+    infected |= dict.fromkeys(("a3", "a4", "a5"), (False,) * SLICES)
+    labels = make_labels(infected, [name for name, _ in names if name[0] == "n"])
+
+    def split_by(seed=0, **settings):
+        return split_scans(
+            dataclasses.replace(small_config, normal_scans=6, **settings), store, labels, seed
+        )
+
+    return split_by
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_part_and_each_fold_has_each_class(few_caps, seed):
+    slices = few_caps(seed, folds=2)
+    for rows in (slices.rows_of("val"), *(slices.rows_of("train", fold) for fold in (None, 0, 1))):
+        assert set(slices.labels[rows]) == {NORMAL, COVID, CAP}
+    assert set(slices.folds) == {0, 1, NO_FOLD}
+
+
+def test_more_folds_than_training_scans_of_a_class_are_refused(few_caps, cohort):
+    with pytest.raises(
+        InputError, match="--folds is 3, and 2 scans of CAP .* give 2 at most, or 0"
+    ) as error:
+        few_caps(folds=3)
+    assert "\n" not in str(error.value)
+    assert few_caps(folds=3, scenario=("gray",)) and few_caps(folds=0)  # folds train nothing there
+    with pytest.raises(InputError, match="--folds is 4, and 3 scans of CAP"):
+        cohort(folds=4)
+
+
+@pytest.fixture
+def copies(make_store):
+    """A function from a pair of scans to a store in which they share one slice."""
+    names = [("c0", COVID), ("c1", COVID), ("a0", CAP)]
+    folder = make_store(names, side=8).folder
+
+    def share(one, other):
+        store = Store(folder)
+        rows = {name: [row for row in store.index if row["scan"] == name] for name, _ in names}
+        rows[other][2]["hu_sha256"] = rows[one][1]["hu_sha256"]
+        return store
+
+    return share
+
+
+def test_two_scans_of_a_folder_that_share_a_slice_are_refused(copies):
+    with pytest.raises(InputError) as error:
+        split.check_copies([Path("scans")], [copies("c0", "a0")])
+    assert str(error.value) == (
+        f"{Path('scans/a0')}: holds the same slice (2.dcm) as {Path('scans/c0')}; a scan may be in "
+        "a folder once, or it trains and validates: remove one of the two"
+    )
+
+
+def test_scans_of_two_folders_that_share_a_slice_are_refused(copies):
+    whole = copies("c0", "c0")  # a slice twice in one scan is no second scan
+    split.check_copies([Path("scans")], [whole])
+    folders = [Path("scans"), Path("one"), Path("two")]
+    with pytest.raises(InputError, match="train or test, not both: remove one of the two"):
+        split.check_copies(folders[:2], [whole, whole])
+    other = copies("c0", "c0")
+    for row in other.index:
+        row["hu_sha256"] = f"other {row['sample_id']}"
+    split.check_copies(folders[:2], [other, whole])
+    with pytest.raises(InputError, match="^two.c0: holds .* as one.c0; a scan may test once: "):
+        split.check_copies(folders, [other, whole, whole])
+
+
+def test_padding_is_no_copy(copies):
+    store = copies("c0", "c0")
+    for row in store.index[::2]:
+        row["hu_sha256"] = ""
+    split.check_copies([Path("scans")], [store])
 
 
 def test_regions_are_equal_parts_from_head_to_foot(make_store):

@@ -20,7 +20,7 @@ from cnr_iemn.evaluate import read_predicted
 from cnr_iemn.explain import read_maps
 from cnr_iemn.patient import load_classifier
 from cnr_iemn.runs import SliceRun, experiment_name, list_runs, run_folder
-from cnr_iemn.scans import read_slice_labels
+from cnr_iemn.slice_labels import read_slice_labels
 from preprocessing.errors import InputError
 from replication import run, verdict
 from replication.records import read_csv, read_json
@@ -361,7 +361,7 @@ def test_other_settings_in_the_same_folder_are_refused(study):
 def test_a_scan_that_trains_may_not_test(study, scans):
     config, stores, _, _ = study
     with pytest.raises(
-        InputError, match="normal001 holds the same files as .*normal001; a scan may"
+        InputError, match="normal001: holds the same slice .*normal001; .*train or test, not both"
     ):
         train.run_study(
             dataclasses.replace(config, test=(scans,)), (stores[0], _renamed(stores[0])), silent

@@ -1,8 +1,7 @@
-"""Weight files: found, fetched, checked, loaded, converted."""
+"""ImageNet weights: found, fetched, checked, loaded."""
 
 import hashlib
 import io
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -10,18 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 keras = pytest.importorskip("keras")
 
 from cnr_iemn import weights  # noqa: E402
 from cnr_iemn.backbones import build_backbone  # noqa: E402
-from cnr_iemn.weights import (  # noqa: E402
-    PUBLISHED,
-    convert_to_safetensors,
-    load_imagenet,
-    read_tensors,
-)
+from cnr_iemn.weights import PUBLISHED, load_imagenet  # noqa: E402
 from preprocessing.errors import InputError  # noqa: E402
 
 NAME = "resnext50_32x4d"
@@ -216,78 +210,3 @@ def test_a_silent_network_does_not_hang(model, hub, monkeypatch):
     with pytest.raises(InputError, match="no answer within"):
         load_imagenet(model, NAME, "imagenet")
     assert time.monotonic() - start < 0.9 and hub == []
-
-
-def test_without_pytorch_its_files_name_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)  # makes the import fail
-    (tmp_path / "net.pth").write_bytes(b"\x80\x02")
-    for work in (
-        read_tensors,
-        lambda path: convert_to_safetensors(path, tmp_path / "o.safetensors"),
-    ):
-        with pytest.raises(
-            InputError, match=r"net.pth: .* extra `torch` \(pip install -e .\[torch\]"
-        ):
-            work(tmp_path / "net.pth")
-    assert [path.name for path in tmp_path.iterdir()] == ["net.pth"]
-
-
-def test_conversion_needs_a_target_of_safetensors(folder, tmp_path):
-    with pytest.raises(InputError, match="ends with .safetensors"):
-        convert_to_safetensors(folder / SAFETENSORS, tmp_path / "out.pth")
-    with pytest.raises(InputError, match="no such file"):
-        convert_to_safetensors(tmp_path / "none.pth", tmp_path / "out.safetensors")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_interrupted_conversion_leaves_nothing_and_the_old_file(tmp_path, monkeypatch):
-    save_file({"a": np.ones(2, np.float32)}, tmp_path / "in.safetensors")
-    (tmp_path / "out.safetensors").write_text("old")
-
-    def interrupted(path, data):
-        path.write_text("half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Path, "write_bytes", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        convert_to_safetensors(tmp_path / "in.safetensors", tmp_path / "out.safetensors")
-    assert (tmp_path / "out.safetensors").read_text() == "old"
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_conversion_keeps_names_shapes_types_and_values(tmp_path):
-    torch = pytest.importorskip("torch")
-    shared = torch.arange(12, dtype=torch.float32).reshape(3, 4)
-    tensors = {
-        "block.0.weight": torch.nn.Parameter(shared),
-        "transposed": shared.T,
-        "counter": torch.tensor(7),
-    }
-    for zipped in (True, False):  # the files of 2021 are of the older kind
-        source, target = tmp_path / "net.pth", tmp_path / "net.safetensors"
-        torch.save(tensors, source, _use_new_zipfile_serialization=zipped)
-        convert_to_safetensors(source, target)
-        written = load_file(target)
-        assert set(written) == set(tensors)
-        for name, tensor in tensors.items():
-            np.testing.assert_array_equal(written[name], tensor.detach().numpy())
-            assert written[name].dtype == tensor.detach().numpy().dtype
-            assert written[name].shape == tuple(tensor.shape)
-        assert read_tensors(source).keys() == read_tensors(target).keys()
-
-
-def test_pytorch_files_of_more_than_tensors_are_refused(tmp_path):
-    torch = pytest.importorskip("torch")
-    torch.save({"state_dict": {}, "epoch": 3}, tmp_path / "checkpoint.pth")
-    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pth")
-    (tmp_path / "text.pt").write_text("text")
-    (tmp_path / "empty.pt").write_text("")
-    for name, match in (
-        ("checkpoint.pth", "expected a mapping of names to tensors"),
-        ("module.pth", "no PyTorch file of tensors alone"),
-        ("text.pt", "no PyTorch file of tensors alone"),
-        ("empty.pt", "no PyTorch file of tensors alone"),
-    ):
-        with pytest.raises(InputError, match=f"{name}: .*{match}") as error:
-            read_tensors(tmp_path / name)
-        assert "\n" not in str(error.value)

@@ -136,9 +136,17 @@ def test_persistence_is_a_second_floor_that_leaves_room(cohorts):
 
 
 def test_without_the_twin_frame_difference_is_a_solution(cohorts, tmp_path):
-    config = PhantomConfig(14, 14, 11, SHORT, twin=False)
-    measured, labels = _measure_cohort(tmp_path / "ablation", config)
-    found = floors.floor_auroc([m["features"]["frame_difference"] for m in measured], labels)
+    """Patients of the first cohort without sliding, rendered anew: their speckle lies still."""
+    config = PhantomConfig(CLASS_SIZE, CLASS_SIZE, 11, SHORT, twin=False)
+    still = [p for p in draw_cohort(config) if p.lung_sliding == phantom.ABSENT][:18]
+    for folder in ("videos", "truth"):
+        (tmp_path / folder).mkdir()
+    Parallel(n_jobs=2)(delayed(phantom._write_patient)(tmp_path, patient) for patient in still)
+    measured, labels = cohorts[0]
+    sliding = [m["features"] for m, label in zip(measured, labels, strict=True) if label]
+    ablated = [_measure(tmp_path, patient)["features"] for patient in still]
+    values = [features["frame_difference"] for features in (*sliding, *ablated)]
+    found = floors.floor_auroc(values, [1] * len(sliding) + [0] * len(ablated))
     assert found > 0.70
     values, labels = _pooled(cohorts, lambda m: m["features"]["frame_difference"])
     assert found > floors.floor_auroc(values, labels) + 0.1

@@ -12,7 +12,7 @@ from preprocessing.video import VideoInfo
 WIDTH, HEIGHT = 56, 48
 
 
-def write_video(folder, name, absent, frames=20, seed=0, width=WIDTH, height=HEIGHT):
+def write_video(folder, name, absent, frames=26, seed=0, width=WIDTH, height=HEIGHT):
     """PNG frames of one video, and its marked region."""
     rng = np.random.default_rng(seed)
     speckle = cv2.GaussianBlur(rng.uniform(0, 255, (height, width + 3 * frames)), (0, 0), 1.5)
@@ -34,7 +34,7 @@ def write_list(folder, entries):
     return folder
 
 
-def write_cohort(folder, present=8, absent=4, frames=20, patients=True):
+def write_cohort(folder, present=8, absent=4, frames=26, patients=True):
     """A folder of videos, each with the stretch from frame 2 to the end."""
     entries = []
     for number in range(present + absent):
@@ -51,7 +51,7 @@ def write_cohort(folder, present=8, absent=4, frames=20, patients=True):
 
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory):
-    """Eight videos with sliding and four without, of 20 frames. Not to be written to."""
+    """Eight videos with sliding and four without, of 26 frames. Not to be written to."""
     return write_cohort(tmp_path_factory.mktemp("dzhulai"))
 
 

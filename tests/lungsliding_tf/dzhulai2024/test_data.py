@@ -19,7 +19,8 @@ def silent(line):
 def config(cohort, tmp_path_factory):
     """Small networks' settings on the small cohort."""
     return DzhulaiConfig(
-        cohort, tmp_path_factory.mktemp("out"), size=32, frames=8, rcm2d_frames=8, cmwra_frames=8,
+        cohort, tmp_path_factory.mktemp("out"), size=32, frames=12, rcm2d_frames=12,
+        cmwra_frames=12,
         flow="dis",
     )  # fmt: skip
 
@@ -31,14 +32,14 @@ def frames(config):
 
 
 def test_frames_are_those_of_the_stretches(config, frames):
-    assert frames.samples.shape == (12 * 18, 32, 32) and frames.samples.dtype == np.uint8
-    row = frames.index[18]
+    assert frames.samples.shape == (12 * 24, 32, 32) and frames.samples.dtype == np.uint8
+    row = frames.index[24]
     assert (row["file"], row["frame"], row["patient_id"]) == ("video 1.mp4", "2", "p1")
     assert (row["class"], row["label"], row["origin"]) == ("present", "0", "phantom")
     assert frames.index[-1]["class"] == "absent" and frames.index[-1]["label"] == "1"
     native = read_png(config.data / "video 1.mp4" / "frame_2.png")
-    assert abs(native.mean() - frames.samples[18].mean()) < 1, "resized, nothing else"
-    assert [len(rows) for rows in sequence_rows(frames)] == [18] * 12
+    assert abs(native.mean() - frames.samples[24].mean()) < 1, "resized, nothing else"
+    assert [len(rows) for rows in sequence_rows(frames)] == [24] * 12
 
 
 def test_preparing_twice_does_nothing_and_a_changed_frame_prepares_anew(config, frames, tmp_path):
@@ -54,7 +55,7 @@ def test_preparing_twice_does_nothing_and_a_changed_frame_prepares_anew(config, 
 def test_crops_are_native_pixels_of_the_marked_region(config):
     store = prepare_frames(config, True, silent)
     # A region of 48 x 40 px from (4, 4) holds one crop of 32 px.
-    assert store.samples.shape == (12 * 18, 32, 32)
+    assert store.samples.shape == (12 * 24, 32, 32)
     native = read_png(config.data / "video 3.mp4" / "frame_5.png")
     at = next(i for i, row in enumerate(store.index)
               if row["file"] == "video 3.mp4" and row["frame"] == "5")  # fmt: skip
@@ -74,17 +75,17 @@ def test_crops_need_a_marked_region(config, write_cohort, tmp_path):
 
 def test_flow_is_measured_between_the_frames_of_a_sequence(config, frames):
     flow = prepare_flow(config, frames, False, 1, silent)
-    assert flow.samples.shape == (12 * 18, 32, 32, 2) and flow.samples.dtype == np.float16
-    inner = flow.samples[:17, 8:-8, 8:-8].astype(float)
+    assert flow.samples.shape == (12 * 24, 32, 32, 2) and flow.samples.dtype == np.float16
+    inner = flow.samples[:23, 8:-8, 8:-8].astype(float)
     # The speckle of video 0 moves 2 of 56 px to the left each frame: 1.14 of 32 px.
     assert np.median(inner[..., 0]) == pytest.approx(-2 * 32 / 56, abs=0.2)
     assert np.median(inner[..., 1]) == pytest.approx(0, abs=0.1)
-    still = flow.samples[-18:-1, 8:-8, 8:-8].astype(float)
+    still = flow.samples[-24:-1, 8:-8, 8:-8].astype(float)
     assert np.abs(np.median(still[..., 0])) < 0.1, "video 11 stands still"
-    assert not flow.samples[17].any(), "the last frame has none after it"
+    assert not flow.samples[23].any(), "the last frame has none after it"
     two = prepare_flow(config, frames, False, 2, silent)
-    assert np.median(two.samples[:16, 8:-8, 8:-8, 0]) == pytest.approx(-4 * 32 / 56, abs=0.3)
-    assert not two.samples[16:18].any()
+    assert np.median(two.samples[:22, 8:-8, 8:-8, 0]) == pytest.approx(-4 * 32 / 56, abs=0.3)
+    assert not two.samples[22:24].any()
 
 
 def test_raft_without_weights_is_refused_before_any_work(config, tmp_path):
@@ -97,9 +98,9 @@ def test_raft_without_weights_is_refused_before_any_work(config, tmp_path):
 def test_the_control_sets_each_sequence_beside_a_frozen_copy(config, tmp_path):
     store = prepare_frames(replace(config, control_frozen=True, out=tmp_path), False, silent)
     assert len(sequence_rows(store)) == 24
-    moving, frozen = (store.samples[start : start + 18].astype(float) for start in (0, 18))
-    assert store.index[0]["class"] == "moving" and store.index[18]["class"] == "frozen"
-    assert store.index[0]["label"] == "0" and store.index[18]["label"] == "1"
-    middle = moving[9].ravel()
+    moving, frozen = (store.samples[start : start + 24].astype(float) for start in (0, 24))
+    assert store.index[0]["class"] == "moving" and store.index[24]["class"] == "frozen"
+    assert store.index[0]["label"] == "0" and store.index[24]["label"] == "1"
+    middle = moving[12].ravel()
     likeness = [np.corrcoef(clip.mean(axis=0).ravel(), middle)[0, 1] for clip in (moving, frozen)]
     assert likeness[1] > 0.9 > likeness[0], "the copy flickers around one frame"

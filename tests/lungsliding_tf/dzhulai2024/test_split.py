@@ -21,7 +21,7 @@ def silent(line):
 def config(cohort, tmp_path_factory):
     """Small networks' settings on the small cohort."""
     return DzhulaiConfig(
-        cohort, tmp_path_factory.mktemp("out"), network=("cmwru",), size=32, frames=8,
+        cohort, tmp_path_factory.mktemp("out"), network=("cmwru",), size=32, frames=12,
         equal_ratios=False,
     )  # fmt: skip
 
@@ -35,15 +35,15 @@ def stores(config):
 def test_clips_do_not_overlap_and_patients_stay_together(config, stores):
     (one,) = plan(config)
     clips = split_clips(one, stores, seed=0)
-    assert len(clips.starts) == 24, "two clips of 8 frames in each stretch of 18"
-    np.testing.assert_array_equal(clips.starts[:3], [0, 8, 18])
+    assert len(clips.starts) == 24, "two clips of 12 frames in each stretch of 24"
+    np.testing.assert_array_equal(clips.starts[:3], [0, 12, 24])
     for patient in np.unique(clips.patients):
         assert np.unique(clips.parts[clips.patients == patient]).size == 1
     patients = {part: np.unique(clips.patients[clips.of(part)]).size
                 for part in (splits.TRAIN, splits.VAL, splits.TEST)}  # fmt: skip
     assert patients == {"train": 6, "val": 3, "test": 3}, "60:20:20 of 8 and of 4"
     assert not clips.leaky
-    train = np.concatenate([stores[False, 0].samples[s : s + 8].ravel() for s in
+    train = np.concatenate([stores[False, 0].samples[s : s + 12].ravel() for s in
                             clips.starts[clips.of(splits.TRAIN)]]).astype(float)  # fmt: skip
     assert clips.mean == pytest.approx(train.mean()) and clips.deviation == pytest.approx(
         train.std()
@@ -51,7 +51,7 @@ def test_clips_do_not_overlap_and_patients_stay_together(config, stores):
 
 
 def test_a_list_without_patients_needs_the_released_split(config, write_cohort, tmp_path):
-    data = write_cohort(tmp_path / "data", frames=10, patients=False)
+    data = write_cohort(tmp_path / "data", frames=14, patients=False)
     changed = replace(config, data=data, out=tmp_path / "out")
     stores = prepare_all(changed, silent)
     with pytest.raises(InputError, match="names no patient.*--split released-videos"):
@@ -64,7 +64,7 @@ def test_a_list_without_patients_needs_the_released_split(config, write_cohort, 
 
 
 def test_the_released_split_is_marked_where_it_leaks(config, write_cohort, tmp_path):
-    data = write_cohort(tmp_path / "data", frames=10)
+    data = write_cohort(tmp_path / "data", frames=14)
     listed = (data / "sliding_metafile.json").read_text()
     for number in range(1, 8):
         listed = listed.replace(f'"patient_id": "p{number}"', '"patient_id": "p0"')
@@ -89,7 +89,7 @@ def test_ratios_are_made_equal_by_dropping_the_present_class_alone():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"frames": 19}, "no clip of 19 frames fits into any stretch, the longest has 18"),
+        ({"frames": 25}, "no clip of 25 frames fits into any stretch, the longest has 24"),
         ({"frames": 60}, "ask for fewer frames"),
     ],
 )
@@ -99,7 +99,7 @@ def test_clips_longer_than_all_stretches(config, stores, changes, message):
 
 
 def test_a_single_class_is_refused(config, write_cohort, tmp_path):
-    data = write_cohort(tmp_path / "data", present=6, absent=2, frames=10)
+    data = write_cohort(tmp_path / "data", present=6, absent=2, frames=14)
     changed = replace(config, data=data, out=tmp_path / "out")
     with pytest.raises(InputError, match="of 2 patients with sliding absent, training needs 3"):
         split_clips(plan(changed)[0], prepare_all(changed, silent), seed=0)

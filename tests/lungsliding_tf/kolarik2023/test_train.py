@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-pytest.importorskip("keras")
+keras = pytest.importorskip("keras")
 
 from lungsliding_tf.kolarik2023 import evaluate, split, train  # noqa: E402
 from lungsliding_tf.kolarik2023.config import REPORTED_CELLS, KolarikConfig  # noqa: E402
 from lungsliding_tf.kolarik2023.data import prepare_all  # noqa: E402
+from preprocessing import splits  # noqa: E402
 from preprocessing.errors import InputError  # noqa: E402
 from preprocessing.store import StoreWriter  # noqa: E402
 from replication.records import read_json  # noqa: E402
@@ -19,6 +20,14 @@ from replication.records import read_json  # noqa: E402
 
 def silent(line):
     pass
+
+
+def tiny_resnet3d(depth, input_shape, batch_norm_momentum):
+    """Something with the face of `build_resnet3d` that trains in a moment."""
+    clip = keras.Input(input_shape)
+    x = keras.layers.Conv3D(4, 3, strides=4, activation="relu")(clip)
+    x = keras.layers.GlobalAveragePooling3D()(x)
+    return keras.Model(clip, keras.layers.Dense(1, activation="sigmoid")(x))
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +118,9 @@ def test_other_settings_into_the_same_folder_are_refused(study):
         train.run_study(changed, prepare_all(changed, silent), silent)
 
 
-def test_published_protocol_is_named_leaky_everywhere(study):
+def test_published_protocol_is_named_leaky_everywhere(study, monkeypatch):
     config, _, _ = study
+    monkeypatch.setattr(train, "build_resnet3d", tiny_resnet3d)
     leaky = replace(config, cell=("2_30x30",), protocol="published-leaky-clips")
     said = []
     verdicts = train.run_study(leaky, prepare_all(leaky, silent), said.append)
