@@ -27,7 +27,7 @@ PAPER_ROWS = {
     "wide_resnet50_2": "Wide-Resnet-50",
 }
 
-# `width` is a multiple of one over these: the largest number that divides the channels and groups of
+# `width` is a multiple of one over these: the largest number that divides channels and groups of
 # each layer of a network.
 WIDTH_PARTS = {
     "resnext50_32x4d": 32,

@@ -22,6 +22,7 @@ from benchmark_rows import (
     cnr_iemn,
     ct_reading,
     kolarik2023,
+    raft,
     rise,
     segmentation,
     shared,
@@ -34,7 +35,7 @@ from replication.cli import run_command
 ROOT = Path(__file__).resolve().parents[1]
 MEASURE = kolarik2023.ROWS | vbreathnet.ROWS
 MEASURE |= ct_reading.ROWS | segmentation.ROWS | backbones.ROWS | rise.ROWS | cnr_iemn.ROWS
-MEASURE |= shared.ROWS
+MEASURE |= raft.ROWS | shared.ROWS
 
 
 @dataclass(frozen=True)

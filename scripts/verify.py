@@ -21,10 +21,10 @@ from replication.cli import run_command
 from replication.verdict import Experiment, format_verdicts, judge_runs, load_runs
 from vbreathnet.claims import judge_claims
 
-PAPERS = ("kolarik2023", "vbreathnet", "cnr_iemn")
+PAPERS = ("kolarik2023", "vbreathnet", "cnr_iemn", "dzhulai2024")
 SETTINGS = ("scaling", "precision", "epochs", "batch_size", "learning_rate", "max_tiles",
             "image_size", "input_size", "width", "augmentation", "dropout", "batch_norm_momentum",
-            "weights", "folds")  # fmt: skip
+            "weights", "folds", "frames", "side", "flow", "alpha")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Arguments:
 
     out: tyro.conf.Positional[tuple[Path, ...]]
     """The --out folders of training or replication commands."""
-    paper: Literal["kolarik2023", "vbreathnet", "cnr_iemn"] | None = None
+    paper: Literal["kolarik2023", "vbreathnet", "cnr_iemn", "dzhulai2024"] | None = None
     """Which paper's tables; all that have runs there if it is not given."""
     write: Path | None = None
     """Also write the experiments as a Markdown table to this file."""

@@ -123,6 +123,8 @@ class DzhulaiConfig:
     """Gradients are cut at this value (Table IV)."""
     dropout: float = 0.65
     """Probability (Table IV)."""
+    rcm2d_dropout: float = 0.4
+    """The same of the recurrent network. Released; Table IV is of the final one."""
     gamma: float = 1.0
     """Of the focal loss (Table IV)."""
     alpha: float | Literal["auto"] = 0.8
@@ -140,6 +142,9 @@ class DzhulaiConfig:
     """Sanity check: deal the labels out anew over the patients. The AUROC must fall to chance."""
     control_frozen: bool = False
     """Control experiment: every clip against a motion-frozen copy of itself, labels ignored."""
+    overfit_clips: int | None = None
+    """Sanity check: train on so many clips alone, half of each class, without augmentation and
+    dropout. The loss on them must fall to nearly nothing, or the network cannot learn."""
     paper_data: bool = False
     """Claim that --data holds the paper's own 171 videos (139 present, 32 absent). Only then are
     our numbers compared with the printed ones."""
@@ -159,7 +164,7 @@ class DzhulaiConfig:
         for name in ("weight_decay", "jitter", "rotation"):
             if getattr(self, name) < 0:
                 self._refuse(name, "0 or more")
-        for name in ("chance", "dropout"):
+        for name in ("chance", "dropout", "rcm2d_dropout"):
             if not 0 <= getattr(self, name) <= (1 if name == "chance" else 0.99):
                 self._refuse(name, "0 to 1" if name == "chance" else "at least 0 and below 1")
         for name in ("test_fraction", "val_fraction", "crop"):
@@ -173,6 +178,8 @@ class DzhulaiConfig:
             self._refuse("val_fraction", "less than what the test part leaves")
         if self.batch_size < 2:
             self._refuse("batch_size", "2 or more: batch norm has nothing to average in one clip")
+        if self.overfit_clips is not None and (self.overfit_clips < 4 or self.overfit_clips % 2):
+            self._refuse("overfit_clips", "4 or more, and even")
         if self.max_crops is not None and self.max_crops < 1:
             self._refuse("max_crops", "1 or more")
         if self.size < 32 or self.size % 16:

@@ -27,8 +27,8 @@ PAPER_VIDEOS = {"present": 139, "absent": 32}  # Paper: section IV
 
 # What the paper or its code states: another value is another experiment.
 PUBLISHED_SETTINGS = (
-    "crops", "split", "test_fraction", "val_fraction", "equal_ratios", "batch_size",
-    "learning_rate", "weight_decay", "clipping", "dropout", "gamma", "alpha", "epochs",
+    "crops", "max_crops", "split", "test_fraction", "val_fraction", "equal_ratios", "augmentation",
+    "batch_size", "learning_rate", "weight_decay", "clipping", "gamma", "alpha", "epochs",
 )  # fmt: skip
 
 
@@ -51,6 +51,10 @@ def evaluate_run(one: Planned, folder: RunFolder, clips: Clips, reasons: Sequenc
         "parameters": run.count_parameters(model),
         "training_clips": _counts(clips),
     }
+    if one.config.overfit_clips:
+        fitted = clips.trained_on(one.fits_val)
+        losses = _losses(one, clips, fitted, predict_logits(one, model, clips, fitted))
+        result["fitted_loss"] = float(losses.mean())
     tested = metrics.read_predictions(file, splits.TEST, positive)
     frames = [
         clips.frames.samples[start : start + clips.length]
@@ -88,12 +92,8 @@ def _prediction_rows(
     one: Planned, clips: Clips, part: str, positions: np.ndarray, logits: np.ndarray
 ) -> list[dict]:
     """Rows of predictions.csv for one part."""
-    config = one.config
-    labels = clips.labels[positions]
-    trained = clips.labels[clips.trained_on(one.fits_val)]
-    loss = focal_loss(config.alpha, config.gamma, "none", trained)
-    losses = np.asarray(loss(labels[:, None].astype(np.float32), logits[:, None]))
-    by_batch = _divided_by_batch(losses, config.batch_size)
+    losses = _losses(one, clips, positions, logits)
+    by_batch = _divided_by_batch(losses, one.config.batch_size)
     absent = 1 / (1 + np.exp(-logits.astype(np.float64)))
     return [
         {
@@ -102,7 +102,7 @@ def _prediction_rows(
             "patient_id": clips.patients[position],
             "video": clips.files[position],
             "split": part,
-            "label": int(labels[i]),
+            "label": int(clips.labels[position]),
             "score_present": f"{1 - absent[i]:.9g}",
             "score_absent": f"{absent[i]:.9g}",
             "focal_loss": f"{losses[i]:.9g}",
@@ -112,6 +112,14 @@ def _prediction_rows(
             zip(positions, clips.starts[positions], strict=True)
         )
     ]  # fmt: skip
+
+
+def _losses(one: Planned, clips: Clips, positions: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """float (n,): the focal loss of each clip."""
+    trained = clips.labels[clips.trained_on(one.fits_val)]
+    loss = focal_loss(one.config.alpha, one.config.gamma, "none", trained)
+    labels = clips.labels[positions].astype(np.float32)
+    return np.asarray(loss(labels[:, None], logits[:, None]))
 
 
 def _divided_by_batch(losses: np.ndarray, batch_size: int) -> np.ndarray:
@@ -144,6 +152,8 @@ def why_not_comparable(one: Planned, stores: Stores) -> list[str]:
         reasons.append("control experiment on frozen copies, not on sliding")
     if config.shuffle_labels:
         reasons.append("labels were shuffled")
+    if config.overfit_clips:
+        reasons.append(f"trained on {config.overfit_clips} clips alone")
     if "phantom" in frames.column("origin"):
         reasons.append("phantoms, not the paper's patients")
     elif not config.paper_data:
@@ -159,6 +169,8 @@ def why_not_comparable(one: Planned, stores: Stores) -> list[str]:
     differing = [
         (name, getattr(config, name), getattr(published, name)) for name in PUBLISHED_SETTINGS
     ]
+    dropout = "rcm2d_dropout" if one.network == "rcm2d" else "dropout"
+    differing.append((dropout, getattr(config, dropout), getattr(published, dropout)))
     differing.append(("frames", one.frames, published.frames_of(one.network)))
     differing.append(("side", config.side, published.side))
     reasons += [f"{name} is {ours}, not {theirs}" for name, ours, theirs in differing
@@ -188,5 +200,7 @@ def summarise(experiments: Sequence[Experiment]) -> str:
         floors = [e.mean("floors", name, "patient", "floor") for name in FLOORS] * e.has("floors")
         row["best floor auroc"] = f"{max(floors):.3f}" if floors else "-"
         row["seeds"] = e.seeds
+        if e.has("fitted_loss"):
+            row["fitted loss"] = f"{e.mean('fitted_loss'):.4f}"
         rows.append(row)
     return "clips, 95 % intervals over patients:\n" + format_table(rows)

@@ -53,6 +53,8 @@ class Planned:
 def plan(config: DzhulaiConfig) -> list[Planned]:
     """Every network that `config` asks for, each once."""
     planned: dict[str, Planned] = {}
+    if config.overfit_clips:
+        config = replace(config, augmentation="none", dropout=0.0, rcm2d_dropout=0.0)
     for experiment in config.experiment:
         for one in EXPERIMENTS[experiment](config):
             name = one.name + _suffix(one)
@@ -82,6 +84,7 @@ def _suffix(one: Planned) -> str:
     parts += ["crops"] if config.crops else []
     parts += ["released_videos"] if config.split == "released-videos" else []
     parts += ["control_frozen"] if config.control_frozen else []
+    parts += [f"overfit_{config.overfit_clips}"] if config.overfit_clips else []
     parts += ["shuffled_labels"] if config.shuffle_labels else []
     return "".join(f"-{part}" for part in parts)
 

@@ -20,7 +20,7 @@ def build_network(one: Planned) -> keras.Model:
         return build_rcm2d(
             one.frames,
             config.side,
-            config.dropout,
+            config.rcm2d_dropout,
             config.rcm2d,
             one.normalise,
             config.batch_norm_over,

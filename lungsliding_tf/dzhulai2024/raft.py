@@ -74,6 +74,10 @@ class ImagePairs(layers.Layer):
         sides = [ops.maximum(side // SCALE * SCALE, SMALLEST_SIDE) for side in sides]
         return ops.reshape(images, (batch, *sides, channels))
 
+    def compute_output_shape(self, input_shapes):
+        batch, *image = input_shapes[0]
+        return (batch and 2 * batch, *image)
+
 
 def _check_sides(*sides: int | None):
     known = [side for side in sides if side is not None]

@@ -97,6 +97,8 @@ def split_clips(one: Planned, stores: Stores, seed: int) -> Clips:
     leaky = splits.check_split(leaks, leaks_requested=by_video)
     if config.equal_ratios:
         parts = equalise_ratios(parts, labels, seed)
+    if config.overfit_clips:
+        parts = _keep_few(parts, labels, config.overfit_clips // 2, frames)
     mean, deviation = _gray_levels([clips[i] for i in np.flatnonzero(parts == splits.TRAIN)])
     return Clips(frames, flow, starts, one.frames, patients, files, labels, parts, leaky,
                  leaks.near_duplicates, mean, deviation)  # fmt: skip
@@ -138,6 +140,24 @@ def equalise_ratios(parts: np.ndarray, labels: np.ndarray, seed: int) -> np.ndar
     for name in names:
         kept = int(absent[name] * ratio + 1e-9)
         parts[rng.permutation(present[name])[kept:]] = LEFT_OUT
+    return parts.astype(str)
+
+
+def _keep_few(parts: np.ndarray, labels: np.ndarray, each: int, frames: Store) -> np.ndarray:
+    """Parts whose training part is the first few clips of each class.
+
+    Raises:
+        InputError: there are not as many.
+    """
+    parts = parts.astype(object)
+    for label, name in enumerate(CLASSES):
+        of_class = np.flatnonzero((parts == splits.TRAIN) & (labels == label))
+        if of_class.size < each:
+            raise InputError(
+                f"{frames.folder}: has {of_class.size} training clips with sliding {name}; "
+                f"--overfit-clips asks for {each} of each class"
+            )
+        parts[of_class[each:]] = LEFT_OUT
     return parts.astype(str)
 
 

@@ -29,10 +29,11 @@ RESULT_SETTINGS = (
     "crops", "max_crops", "split", "test_fraction", "val_fraction", "equal_ratios",
     "augmentation", "chance", "jitter", "rotation", "crop", "batch_size", "epochs",
     "schedule_epochs", "learning_rate", "weight_decay", "clipping", "dropout", "gamma", "alpha",
-    "precision", "smooth_samples", "shuffle_labels", "control_frozen", "paper_data",
+    "precision", "smooth_samples", "overfit_clips", "shuffle_labels", "control_frozen",
+    "paper_data",
 )  # fmt: skip
 FLOW_SETTINGS = ("flow", "raft", "flow_step")
-RECURRENT_SETTINGS = ("rcm2d", "two_pools", "batch_norm_over")
+RECURRENT_SETTINGS = ("rcm2d", "rcm2d_dropout", "two_pools", "batch_norm_over")
 
 
 def run_study(
@@ -148,7 +149,8 @@ def _train(
     precision: str,
     say: Callable[[str], None],
 ) -> None:
-    """Fit one network. Released: the last epoch's is kept; the paper names no rule to choose."""
+    """Fit one network. Ours: the last epoch's is kept; the paper names no rule to choose, and the
+    released code saves every epoch and is told which to test."""
     config = one.config
     trained = clips.trained_on(one.fits_val)
     shown = epoch_order(one, clips, seed, 0)

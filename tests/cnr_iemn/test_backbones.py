@@ -1,5 +1,6 @@
 """The slice networks are torchvision's: its numbers, names and parameter counts."""
 
+import math
 import zlib
 
 import numpy as np
@@ -11,9 +12,9 @@ from cnr_iemn.backbones import (  # noqa: E402
     BACKBONES,
     GroupedConv2D,
     build_backbone,
-    grouped,
     load_torchvision_weights,
 )
+from cnr_iemn.config import WIDTH_PARTS  # noqa: E402
 from preprocessing.errors import InputError  # noqa: E402
 from replication.fused import with_fused_batch_norm, without_fused_batch_norm  # noqa: E402
 
@@ -98,10 +99,29 @@ def small_images(name, number=2):
     return np.random.default_rng(0).random((number, side, side, 3), np.float32)
 
 
+@pytest.fixture(scope="module")
+def drawn():
+    """Kernels of each network of `reference` as they were drawn, before weights were loaded."""
+    return {}
+
+
+# Where each network's rule for random kernels shows, and the standard deviation that it gives.
+DRAWN = {
+    "resnext50_32x4d": ("layer3.0.conv2", (2 / (512 * 9)) ** 0.5),  # sqrt(2 / (filters * area))
+    "wide_resnet50_2": ("layer3.0.conv2", (2 / (512 * 9)) ** 0.5),
+    # sqrt(2 / (channels * area))
+    "densenet161": ("features.denseblock1.denselayer1.conv2", (2 / (192 * 9)) ** 0.5),
+    "inception_v3": ("Mixed_7b.branch1x1.conv", 0.1),
+}
+
+
 @pytest.fixture(scope="module", params=list(BACKBONES))
-def reference(request):
+def reference(request, drawn):
     """Each network once, with the reference's weights."""
+    keras.utils.set_random_seed(1)
     model = build_backbone(request.param, (None, None, 3), classes=1000)
+    layers = model.get_layer(DRAWN[request.param][0]), model.layers[-1]
+    drawn[request.param] = [layer.get_weights()[0] for layer in layers]
     state = {name: tensor(name, shape) for name, shape in torch_entries(model).items()}
     state["bn1.num_batches_tracked"] = np.zeros((), np.int64)
     load_torchvision_weights(model, state)
@@ -233,26 +253,15 @@ def test_old_names_of_densenet_and_the_auxiliary_head_are_known(reference):
     load_torchvision_weights(model, old)
 
 
-def test_random_weights_are_drawn_as_torchvision_draws_them():
-    keras.utils.set_random_seed(1)
-    resnet = build_backbone("resnext50_32x4d", (None, None, 3), classes=9)
-    dense = build_backbone("densenet161", (None, None, 3), classes=9)
-    inception = build_backbone("inception_v3", (None, None, 3), classes=9)
-
-    def spread(model, layer):
-        return np.asarray(model.get_layer(layer).kernel).std()
-
-    # sqrt(2 / (filters * area)), sqrt(2 / (channels * area)), 0.1
-    assert spread(resnet, "layer3.0.conv2") == pytest.approx((2 / (512 * 9)) ** 0.5, rel=0.02)
-    layer = "features.denseblock1.denselayer1.conv2"
-    assert spread(dense, layer) == pytest.approx((2 / (192 * 9)) ** 0.5, rel=0.02)
-    assert spread(inception, "Mixed_7b.branch1x1.conv") == pytest.approx(0.1, rel=0.02)
-    for model in (resnet, dense):
-        kernel = np.asarray(model.layers[-1].kernel)
-        assert np.abs(kernel).max() <= kernel.shape[0] ** -0.5
-    assert model.get_layer("features.norm0").momentum == 0.9
-    assert model.get_layer("features.norm0").epsilon == 1e-5
-    assert inception.get_layer("Mixed_5b.branch1x1.bn").epsilon == 1e-3
+def test_random_weights_are_drawn_as_torchvision_draws_them(reference, drawn):
+    name, model, _ = reference
+    kernel, logits = drawn[name]
+    assert kernel.std() == pytest.approx(DRAWN[name][1], rel=0.02)
+    if name != "inception_v3":
+        assert np.abs(logits).max() <= logits.shape[0] ** -0.5
+    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    assert {norm.epsilon for norm in norms} == {1e-3 if name == "inception_v3" else 1e-5}
+    assert {norm.momentum for norm in norms} == {0.9}
 
 
 def test_training_with_the_fused_batch_norm(resnext):
@@ -296,26 +305,40 @@ def test_bad_arguments_are_refused(name, shape, match):
         build_backbone(name, shape)
 
 
-@pytest.mark.parametrize("name", ["resnext50_32x4d", "densenet161"])
-def test_width_takes_a_share_of_the_channels(name):
+WIDTHS = {"resnext50_32x4d": (0.25, 4), "densenet161": (0.3333333333, 3)}  # may be rounded
+
+
+def test_width_takes_a_share_of_the_channels(reference):
+    name, model, _ = reference
+    if name not in WIDTHS:
+        pytest.skip("two are enough")
     features, side = BACKBONES[name]
-    whole = build_backbone(name, (side, side, 3))
-    narrow = build_backbone(name, (side, side, 3), width=0.25)
-    assert narrow.output_shape == (None, features // 4)
+    width, parts = WIDTHS[name]
+    whole = keras.Model(model.input, model.get_layer("avgpool").output)
+    narrow = build_backbone(name, (side, side, 3), width=width)
+    assert narrow.output_shape == (None, features // parts)
     assert [layer.name for layer in narrow.layers] == [layer.name for layer in whole.layers]
-    for thin, layer in zip(narrow.layers, whole.layers, strict=True):
+    every_map = keras.Model(model.input, [layer.output for layer in whole.layers])
+    shapes = every_map.compute_output_shape((1, side, side, 3))
+    for thin, layer, shape in zip(narrow.layers, whole.layers, shapes, strict=True):
         assert type(thin) is type(layer)
-        shape = layer.output.shape
         assert thin.output.shape[1:-1] == shape[1:-1]  # maps keep their sizes
         if isinstance(layer, keras.layers.Conv2D):
-            assert thin.filters == layer.filters // 4
-            assert thin.groups == max(layer.groups // 4, 1)
+            assert thin.filters == layer.filters // parts
+            assert thin.groups == max(layer.groups // parts, 1)
             assert (thin.strides, thin.padding) == (layer.strides, layer.padding)
         if isinstance(layer, keras.layers.BatchNormalization):
             assert (thin.epsilon, thin.momentum) == (layer.epsilon, layer.momentum)
-    assert narrow.count_params() < 0.1 * whole.count_params()
+    assert narrow.count_params() < 1.6 / parts**2 * whole.count_params()
     outputs = np.asarray(narrow(small_images(name)))
     assert np.isfinite(outputs).all() and outputs.std() > 0
+
+
+def test_widths_are_parts_that_leave_every_layer_whole_channels(reference):
+    name, model, _ = reference
+    settings = [layer.get_config() for layer in model.layers]
+    counts = [one[key] for one in settings for key in ("filters", "groups") if one.get(key, 1) > 1]
+    assert math.gcd(*counts) == WIDTH_PARTS[name]
 
 
 def test_width_has_random_weights_and_whole_channels():
@@ -326,80 +349,3 @@ def test_width_has_random_weights_and_whole_channels():
         build_backbone("resnext50_32x4d", shape, weights={}, width=0.5)
     with pytest.raises(ValueError, match="a width of 0.3 leaves .* channels in conv1"):
         build_backbone("resnext50_32x4d", shape, width=0.3)
-
-
-CONVOLUTIONS = [
-    # channels, filters, groups, options
-    (128, 128, 32, {"padding": "same"}),
-    (256, 256, 32, {"strides": 2}),
-    (64, 128, 32, {"padding": "same", "use_bias": True, "activation": "relu"}),
-    (60, 90, 30, {"dilation_rate": 2}),
-    (96, 48, 2, {"kernel_size": (1, 3)}),  # 48 channels a group: nothing to merge
-    (12, 12, 1, {}),
-]
-
-
-@pytest.mark.parametrize(("channels", "filters", "groups", "options"), CONVOLUTIONS)
-def test_grouped_convolution_is_that_of_keras(channels, filters, groups, options):
-    import tensorflow as tf
-
-    options = {"kernel_size": 3, "use_bias": False, "groups": groups, **options}
-    images = np.random.default_rng(0).standard_normal((2, 7, 8, channels)).astype(np.float32)
-    images = tf.constant(images)
-    ours = GroupedConv2D(filters, merged=True, bias_initializer="normal", **options)
-    theirs = keras.layers.Conv2D(filters, **options)
-    results = []
-    for layer in (ours, theirs):
-        layer.build(images.shape)
-        layer.set_weights(ours.get_weights())
-        with tf.GradientTape() as tape:
-            tape.watch(images)
-            outputs = layer(images)
-            loss = tf.reduce_sum(outputs**2)
-        results.append([outputs, *tape.gradient(loss, [images, *layer.trainable_variables])])
-    assert [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]
-    for one, other in zip(*results, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.abs(other).max())
-
-
-def convolutions_in_graph(layer):
-    """How many convolutions a layer computes; TensorFlow has the native grouped one compiled."""
-    import tensorflow as tf
-
-    graph = tf.function(lambda x: layer(x)).get_concrete_function(tf.zeros((1, 6, 6, 128))).graph
-    plain = sum(operation.type == "Conv2D" for operation in graph.get_operations())
-    inner = graph.as_graph_def().library.function
-    return plain + sum(node.op == "Conv2D" for function in inner for node in function.node_def)
-
-
-def test_grouped_convolution_is_merged_on_cpus_and_native_on_gpus(monkeypatch):
-    layer = GroupedConv2D(128, 3, groups=32)
-    merged = 128 // grouped.MERGED_CHANNELS
-    for devices, expected in ((["cpu:0"], merged), (["gpu:0", "gpu:1"], 1)):
-        monkeypatch.setattr(keras.distribution, "list_devices", lambda found=devices: found)
-        assert convolutions_in_graph(layer) == expected
-        assert convolutions_in_graph(GroupedConv2D(128, 3, groups=32, merged=True)) == merged
-        assert convolutions_in_graph(GroupedConv2D(128, 3, groups=32, merged=False)) == 1
-
-
-def test_grouped_convolution_is_saved_with_its_choice(tmp_path):
-    inputs = keras.Input((6, 6, 64))
-    x = GroupedConv2D(64, 3, groups=16, merged=True, name="merged")(inputs)
-    model = keras.Model(inputs, GroupedConv2D(32, 3, groups=8, name="open")(x))
-    model.save(tmp_path / "m.keras")
-    loaded = keras.models.load_model(tmp_path / "m.keras", safe_mode=True)
-    images = np.random.default_rng(0).random((2, 6, 6, 64), np.float32)
-    np.testing.assert_array_equal(model(images), loaded(images))
-    assert loaded.get_layer("merged").merged is True
-    assert loaded.get_layer("open").merged is None
-
-
-def test_grouped_convolution_works_in_bfloat16():
-    images = np.random.default_rng(0).random((2, 6, 6, 64), np.float32)
-    layer = GroupedConv2D(64, 3, groups=32, merged=True, dtype="mixed_bfloat16")
-    exact = GroupedConv2D(64, 3, groups=32, merged=True)
-    rounded = layer(images)
-    exact.build(images.shape)
-    exact.set_weights(layer.get_weights())
-    assert rounded.dtype == "bfloat16" and layer.kernel.dtype == "float32"
-    np.testing.assert_allclose(np.asarray(rounded, np.float32), exact(images), atol=0.02)

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from cnr_iemn.challenge import format_challenge, place_of, was_submitted
+from cnr_iemn.challenge import format_challenge, format_challenges, place_of, was_submitted
 from cnr_iemn.config import CLASSES
 from replication.multiclass import class_metrics
 from replication.verdict import CORRECT, Experiment, load_reported
@@ -55,8 +55,11 @@ def test_equal_accuracies_share_the_better_place():
     assert place_of(71 / 90, FIGURE_11) == (8, 17)
 
 
-def submitted(confusions: dict[str, list[list[int]]], **config) -> Experiment:
-    result = {"leaky": False, "not_comparable": []}
+def submitted(
+    confusions: dict[str, list[list[int]]], paper_data=False, kinds=None, **config
+) -> Experiment:
+    result = {"leaky": False, "not_comparable": [], "evaluation": {"paper_data": paper_data}}
+    result |= {"test_kinds": kinds} if kinds else {}
     for part, confusion in confusions.items():
         values = class_metrics(np.array(confusion), CLASSES)
         of_part = {name: {"value": float(value)} for name, value in values.items()}
@@ -85,7 +88,7 @@ def lines_of(text: str, title: str) -> list[list[str]]:
 
 
 def test_the_papers_own_result_has_its_own_place():
-    text = format_challenge(submitted(PRINTED), paper_data=True)
+    text = format_challenge(submitted(PRINTED, paper_data=True))
     assert "Figure 11: all test sets (place 5 of 17)" in text
     for title in ("Table 6: first", "Table 7: second", "Table 8: third", "Figure 11: all"):
         rows = {row[0]: row[1:] for row in lines_of(text, title)}
@@ -101,15 +104,34 @@ def test_the_papers_own_result_has_its_own_place():
 
 
 def test_other_scans_have_no_place():
-    text = format_challenge(submitted(PRINTED), paper_data=False)
+    text = format_challenge(submitted(PRINTED))
     assert "(no place: other scans than the challenge's)" in text
     assert "(place" not in text and "CNR-IEMN" in text
 
 
 def test_a_test_set_that_is_missing_has_no_table():
     one = {name: PRINTED[name] for name in ("test-1", "test")}
-    text = format_challenge(submitted(one), paper_data=False)
+    text = format_challenge(submitted(one))
     assert "Table 6" in text and "Table 7" not in text and "Table 8" not in text
+
+
+def test_a_test_set_stands_beside_the_one_that_it_is_made_like():
+    one = {name: PRINTED[name] for name in ("test-1", "test")}
+    text = format_challenge(submitted(one, kinds={"test-1": "heart"}))
+    assert "Table 6" not in text and "Table 7" not in text and "Figure 11" in text
+    rows = lines_of(text, "Table 8: third")
+    assert rows[-1] == ["ours,", "test-1", "0.9000", "0.8000", "0.7000", "0.8000"]
+    # Of others the number decides, and several may be like one.
+    text = format_challenge(submitted(PRINTED, kinds={"test-1": "low-dose", "test-2": "low-dose"}))
+    assert "Table 6" not in text and lines_of(text, "Table 8: third")[-1][0] == "ours"
+    ours = [row[:2] for row in lines_of(text, "Table 7: second") if row[0].startswith("ours")]
+    assert ours == [["ours,", "test-1"], ["ours", "0.9333"]]
+
+
+def test_only_what_was_submitted_is_in_the_tables():
+    svm = submitted(PRINTED, classifier="svm")
+    assert format_challenges([svm]) == ""
+    assert format_challenges([svm, submitted(PRINTED)]) == format_challenge(submitted(PRINTED))
 
 
 @pytest.mark.parametrize(

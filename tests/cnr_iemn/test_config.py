@@ -21,6 +21,12 @@ from preprocessing.errors import InputError
         ({"width": 2.0}, "--width is 2.0"),
         ({"width": 0.5, "weights": "imagenet"}, "--width is 0.5; .* --weights random"),
         ({"width": 0.5, "weights": "w.safetensors"}, "--width is 0.5"),
+        ({"width": 0.3}, "--width is 0.3; it has to be a multiple of 1/16"),
+        (
+            {"width": 0.25 / 16},
+            "--width is 0.015625; it has to be a multiple of 1/16, .* densenet161",
+        ),
+        ({"width": 1 / 48, "network": ("resnext50_32x4d",)}, "multiple of 1/32, .* resnext50"),
         ({"perspective": 1.0}, "--perspective is 1.0"),
         ({"perspective": -0.1}, "--perspective is -0.1"),
         ({"jitter": 1.5}, "--jitter is 1.5"),
@@ -44,6 +50,8 @@ from preprocessing.errors import InputError
         ({"input_size": 31}, "--input-size is 31"),
         ({"store_size": 31}, "--input-size .*--store-size too"),
         ({"network": ("inception_v3",), "inception_size": 74}, "--inception-size is 74"),
+        ({"input_size": 49}, "--input-size is 49; it has to be at most --store-size 48"),
+        ({"network": ("inception_v3",)}, "--inception-size is 299; .* --store-size 48"),
     ],
 )
 def test_values_that_no_run_can_have_are_refused_by_their_flag(small_config, settings, flag):
@@ -58,6 +66,13 @@ def test_what_is_left_out_may_be_nothing(small_config):
         perspective=0.0, width=0.25, inception_size=32,
     )  # fmt: skip
     assert config.folds == 0  # and inception_size is of no network that is asked for
+
+
+def test_widths_that_leave_whole_channels_are_those_of_the_network(small_config):
+    for network, width in (("densenet161", 1 / 48), ("densenet161", 0.3333333333),
+                           ("resnext50_32x4d", 1 / 32), ("wide_resnet50_2", 63 / 64)):  # fmt: skip
+        config = dataclasses.replace(small_config, network=(network,), width=width)
+        assert config.width == width
 
 
 def test_inception_has_a_size_of_its_own(small_config):
@@ -75,3 +90,6 @@ def test_every_size_is_a_study_that_can_run(small_config, name):
     default = type(small_config)(small_config.data, small_config.out)
     config = dataclasses.replace(default, **SIZES[name].settings)
     assert (config == default) == (name == "paper")
+    for network in NETWORKS:  # replicate.py's --network takes any
+        alone = dataclasses.replace(config, network=(network,))
+        assert alone.size_of(network) <= alone.store_size

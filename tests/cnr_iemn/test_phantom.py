@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from cnr_iemn import phantom
 from cnr_iemn.cohort import CAP, COVID, FOLDERS, NORMAL, draw_cohort, drawn_values
-from cnr_iemn.phantom import is_phantom, read_truth, write_cohort
+from cnr_iemn.phantom import is_phantom, phantom_kind, read_truth, write_cohort
 from cnr_iemn.scanner import LABEL_MM2, render
 from cnr_iemn.scans import find_scans
 from cnr_iemn.slice_labels import read_slice_labels
@@ -126,7 +126,7 @@ def test_the_study_reads_what_was_rendered(folder, cohort, rendered):
         assert np.allclose(volume.locations, scan.locations)
         lesions, lungs = read_truth(folder, patient.patient)
         assert np.array_equal(lesions, scan.lesions) and np.array_equal(lungs, scan.lungs)
-    assert is_phantom(folder)
+    assert is_phantom(folder) and phantom_kind(folder) == "standard"
 
 
 def test_label_arrays_have_the_published_traps(folder, cohort, rendered):
@@ -229,7 +229,7 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path, recipe):
 
 
 def test_other_folders_are_no_phantoms(tmp_path):
-    assert not is_phantom(tmp_path)
+    assert not is_phantom(tmp_path) and phantom_kind(tmp_path) is None
     (tmp_path / "phantom.json").write_text('{"generator": "chest radiographs 1"}', encoding="utf-8")
     assert not is_phantom(tmp_path)
     (tmp_path / "phantom.json").write_text('{"gener', encoding="utf-8")

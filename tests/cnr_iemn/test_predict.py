@@ -1,7 +1,10 @@
 """One scan by a finished study: its probabilities, its files, and what is no such study."""
 
 import json
+import runpy
 import shutil
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,6 +16,7 @@ from cnr_iemn.predict import diagnose_scan, load_stage, write_diagnosis
 from preprocessing.errors import InputError
 from replication.records import read_csv
 
+ROOT = Path(__file__).resolve().parents[2]
 NETWORKS = ("resnext50_32x4d", "densenet161")
 
 
@@ -29,9 +33,9 @@ def test_a_scan_is_diagnosed_as_the_study_did(study, scans):
     for networks, classifier in (("all", "xgboost"), ("densenet161", "svm")):
         path = patient_path(config, networks, classifier)
         diagnosis = diagnose_scan(scans / "COVID-19 subjects" / "P002", load_stage(path))
-        assert diagnosis.probabilities.sum() == pytest.approx(1)
+        assert diagnosis.patient.sum() == pytest.approx(1)
         (row,) = (r for r in read_csv(path / "predictions.csv") if r["patient_id"] == "P002")
-        assert diagnosis.probabilities == pytest.approx(
+        assert diagnosis.patient == pytest.approx(
             [float(row[f"score_{name}"]) for name in CLASSES], abs=1e-4
         )
         assert list(diagnosis.scores) == (list(NETWORKS) if networks == "all" else [networks])
@@ -59,6 +63,39 @@ def test_a_diagnosis_is_four_files_and_not_for_use(study, scans, secrets, tmp_pa
     counted = [group_percentages(of.argmax(axis=1), 20, 3) for of in diagnosis.scores.values()]
     expected = stage.classifier.predict_proba(np.concatenate(counted)[None])[0]
     assert list(patient["probabilities"].values()) == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_svm_gives_scores_and_no_probabilities(study, scans, tmp_path, monkeypatch, capfd):
+    """By the command, from the run's own folder: a relative --run."""
+    config, _, _, _ = study
+    monkeypatch.chdir(patient_path(config, "densenet161", "xgboost"))
+    svm = Path("..") / ".." / patient_path(config, "densenet161", "svm").parent.name / "seed0"
+    for path, say in ((Path("../seed0"), "probability"), (svm, "score")):
+        arguments = [str(scans / "Normal subjects" / "normal001"), "--run", str(path),
+                     "--out", str(tmp_path / say), "--rise-masks", "128"]  # fmt: skip
+        monkeypatch.setattr(sys, "argv", ["predict_cnr_iemn.py", *arguments])
+        runpy.run_path(str(ROOT / "scripts" / "predict_cnr_iemn.py"), run_name="__main__")
+        said = capfd.readouterr().out
+        patient = json.loads((tmp_path / say / "patient.json").read_text())
+        key, other = "probabilities", "scores"
+        if say == "score":
+            key, other = other, key
+        assert other not in patient and set(patient[key]) == set(CLASSES)
+        for name, value in patient[key].items():
+            assert f"{name}: {say} {value:.3f}" in said
+
+
+def test_a_stage_of_other_settings_than_its_network_has_now_is_refused(study, tmp_path):
+    config, _, _, _ = study
+    runs = tmp_path / "runs"
+    for path in (patient_path(config, "densenet161"), run_path(config, "multitask-densenet161")):
+        shutil.copytree(path, runs / path.relative_to(config.out / "runs"))
+    stage = runs / patient_path(config, "densenet161").relative_to(config.out / "runs")
+    assert load_stage(stage).settings["classifier"] == "xgboost"
+    (changed,) = runs.glob("cnr_iemn/multitask-densenet161-*/seed0/config.json")
+    changed.write_text(changed.read_text().replace('"focal_gamma": 1.5', '"focal_gamma": 2.5'))
+    with pytest.raises(InputError, match="multitask-densenet161.* has other settings than when"):
+        load_stage(stage)
 
 
 def test_a_folder_that_is_no_patient_stage_is_refused(study, tmp_path):

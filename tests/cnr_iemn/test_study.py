@@ -1,6 +1,7 @@
 """The whole study on a few scans and small networks: from files to verdicts, and resumable."""
 
 import dataclasses
+import runpy
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from cnr_iemn.explain import read_maps
 from cnr_iemn.patient import load_classifier
 from cnr_iemn.runs import SliceRun, experiment_name, list_runs, run_folder
 from cnr_iemn.slice_labels import read_slice_labels
+from cnr_iemn.weights import InitialWeights
 from preprocessing.errors import InputError
 from replication import run, verdict
 from replication.records import read_csv, read_json
@@ -192,10 +194,43 @@ def test_the_verdict_compares_nothing_with_phantoms(study):
     assert [row["class"] for row in read_csv(config.out / "segmentation.csv")] == list(CLASSES[1:])
 
 
+def test_only_the_published_protocol_may_be_compared(study):
+    """Out-of-fold stages speak to the same printed rows, and never agree with them."""
+    config, _, _, _ = study
+    for protocol, expected in (("out_of_fold", True), ("published_in_sample", False)):
+        for networks in (*NETWORKS, "all"):
+            metrics = read_json(patient_path(config, networks, protocol=protocol) / "metrics.json")
+            reasons = [r for r in metrics["not_comparable"] if "another protocol" in r]
+            assert bool(reasons) is expected
+            assert len(set(metrics["not_comparable"])) == len(metrics["not_comparable"])
+
+
+def test_the_challenges_tables_are_written_and_verified(study, monkeypatch, capsys):
+    config, _, _, lines = study
+    written = (config.out / "challenge-cnr_iemn.txt").read_text()
+    assert written.strip() in lines
+    stages = [f"patients-all-xgboost-{protocol}-random_weights:"
+              for protocol in ("out_of_fold", "published_in_sample")]  # fmt: skip
+    assert [line for line in written.splitlines() if line.startswith("patients")] == stages
+    # The one test set is of phantoms that are made like the challenge's third.
+    assert "Table 6" not in written and written.count("Table 8: third test set") == 2
+    monkeypatch.setattr(sys, "argv", ["verify.py", str(config.out)])
+    runpy.run_path(str(ROOT / "scripts" / "verify.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    assert written in said
+    (row,) = (row for row in said.splitlines() if row.startswith("| multitask-densenet161-"))
+    rise = read_json(run_path(config, experiment="multitask-densenet161") / "metrics.json")["rise"]
+    assert "RISE's maximum in the lesion (by chance, in the lungs); stable maps" in said
+    assert row.endswith(
+        f"| {rise['pointing_game']:.2f} ({rise['chance']:.2f}, {rise['chance_in_lungs']:.2f}); "
+        f"{rise['stable']} of 3 |"
+    )
+
+
 def test_configurations_name_no_place_on_this_machine(study, scans, further_scans):
     config, _, _, _ = study
     places = [str(p).encode() for p in (scans, further_scans, config.out, ROOT, Path.home())]
-    files = [p for p in config.out.rglob("*") if p.suffix in (".json", ".csv")]
+    files = [p for p in config.out.rglob("*") if p.suffix in (".json", ".csv", ".txt")]
     assert len(files) > 40
     for path in files:
         content = path.read_bytes()
@@ -212,7 +247,7 @@ def test_no_file_names_a_person(study, secrets):
 def test_nothing_is_pickled(study):
     config, _, _, _ = study
     suffixes = {p.suffix for p in config.out.rglob("*") if p.is_file()}
-    assert suffixes == {".json", ".csv", ".png", ".npy", ".npz", ".keras", ".skops"}
+    assert suffixes == {".json", ".csv", ".txt", ".png", ".npy", ".npz", ".keras", ".skops"}
     for path in config.out.rglob("*.np[yz]"):
         np.load(path, allow_pickle=False)
 
@@ -389,6 +424,59 @@ def test_paper_data_is_refused_for_other_counts_and_for_phantoms(study):
         train.run_study(claimed, tuple(real), silent)
 
 
+def test_weights_are_of_imagenet_by_their_record_and_not_by_their_name(
+    study, monkeypatch, tmp_path
+):
+    config, stores, _, _ = study
+    config = dataclasses.replace(config, weights=str(tmp_path), out=tmp_path / "out")
+    found = {
+        "resnext50_32x4d": InitialWeights("resnext50_32x4d.safetensors", "ab", is_v1=True),
+        "densenet161": InitialWeights("densenet161.safetensors", "cd", is_v1=False),
+    }
+    reasons = {}
+    monkeypatch.setattr(train, "check_weights", lambda config: found)
+    monkeypatch.setattr(
+        train, "train_and_evaluate",
+        lambda config, run, slices, tests, weights, reasons_of, say: reasons.update(reasons_of),
+    )  # fmt: skip
+    monkeypatch.setattr(train.diagnose, "diagnose_patients", lambda *arguments: None)
+    monkeypatch.setattr(train, "report", lambda *arguments: [])
+    train.run_study(config, stores, silent)
+    of_weights = {network: [r for r in of if "weights" in r] for network, of in reasons.items()}
+    assert of_weights == {
+        "resnext50_32x4d": [],
+        "densenet161": [
+            "weights of densenet161.safetensors, not known to be those of ImageNet"
+        ],
+    }  # fmt: skip
+
+
+def test_another_file_of_the_same_name_is_another_run(study, slices, tmp_path):
+    config, _, _, _ = study
+    config = dataclasses.replace(config, out=tmp_path / "out")
+    files = []
+    for content in (b"one", b"other"):
+        folder = tmp_path / content.decode() / "weights"
+        folder.mkdir(parents=True)
+        files += [folder / "densenet161.safetensors", folder]
+        files[-2].write_bytes(content)
+
+    def open_run(weights):
+        at = dataclasses.replace(config, weights=str(weights))
+        return run_folder(at, slices, SliceRun("multitask", "densenet161", 0))
+
+    first = open_run(files[0])
+    assert read_json(first.path / "config.json")["weights"] == "densenet161.safetensors"
+    first.write_metrics({})
+    assert open_run(files[0]).finished
+    with pytest.raises(InputError, match="holds a run with other settings .weights_sha256"):
+        open_run(files[2])
+    shutil.rmtree(first.path)
+    open_run(files[1]).write_metrics({})
+    with pytest.raises(InputError, match="holds a run with other settings .weights_sha256"):
+        open_run(files[3])  # a folder of the same name
+
+
 def test_missing_weights_stop_the_study_before_its_first_epoch(small_config, study, tmp_path):
     _, stores, _, _ = study
     config = dataclasses.replace(small_config, weights=str(tmp_path / "none.safetensors"))
@@ -421,6 +509,8 @@ def test_each_patient_stage_has_its_line_of_table_5(small_config):
     four = dataclasses.replace(
         small_config,
         network=("inception_v3", "wide_resnet50_2", "resnext50_32x4d", "densenet161"),
+        store_size=96,
+        inception_size=96,
     )
     rows = {run.paper_row for run in list_patient_runs(four)}
     reported = verdict.load_reported("cnr_iemn")

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -15,7 +16,8 @@ keras = pytest.importorskip("keras")
 
 from cnr_iemn import weights  # noqa: E402
 from cnr_iemn.backbones import build_backbone  # noqa: E402
-from cnr_iemn.weights import PUBLISHED, load_imagenet  # noqa: E402
+from cnr_iemn.evaluate import why_other_weights  # noqa: E402
+from cnr_iemn.weights import PUBLISHED, InitialWeights, digest_of, load_imagenet  # noqa: E402
 from preprocessing.errors import InputError  # noqa: E402
 
 NAME = "resnext50_32x4d"
@@ -91,14 +93,37 @@ def test_weights_of_a_file_or_folder_are_loaded_into_the_backbone(model, state, 
     assert_loaded(model, state)
     assert all((np.asarray(w) == -1).all() for w in model.layers[-1].weights)  # the head stays
     digest = sha256(folder / SAFETENSORS)
-    assert record == f"{SAFETENSORS}, SHA-256 {digest}, not known as IMAGENET1K_V1"
+    assert record == InitialWeights(SAFETENSORS, digest, is_v1=False)
+    assert str(record) == f"{SAFETENSORS}, SHA-256 {digest}, not known as IMAGENET1K_V1"
+    assert why_other_weights(record) == [
+        f"weights of {SAFETENSORS}, not known to be those of ImageNet"
+    ]
 
 
 def test_published_files_are_known_as_such(model, folder, monkeypatch):
     digest = sha256(folder / SAFETENSORS)
     wanted = weights.Published((), "timm/x", sha256=digest)
     monkeypatch.setitem(weights.PUBLISHED, NAME, wanted)
-    assert load_imagenet(model, NAME, folder).endswith(f"{digest}, IMAGENET1K_V1")
+    record = load_imagenet(model, NAME, folder)
+    assert str(record).endswith(f"{digest}, IMAGENET1K_V1")
+    assert why_other_weights(record) == []  # whatever --weights named
+
+
+def test_a_date_behind_a_name_is_no_digest(model, state, folder, tmp_path):
+    shutil.copy(folder / SAFETENSORS, tmp_path / "resnext-20210801.safetensors")
+    forget(model)
+    load_imagenet(model, NAME, tmp_path / "resnext-20210801.safetensors")
+    assert_loaded(model, state)
+
+
+def test_a_digest_is_of_the_networks_file(folder, tmp_path):
+    shutil.copy(folder / SAFETENSORS, tmp_path)
+    (tmp_path / "densenet161.safetensors").write_bytes(b"other tensors")
+    found = {name: digest_of(name, tmp_path) for name in (NAME, "densenet161")}
+    assert found[NAME] == digest_of(NAME, folder / SAFETENSORS) == sha256(folder / SAFETENSORS)
+    assert found["densenet161"] == hashlib.sha256(b"other tensors").hexdigest()
+    (tmp_path / "densenet161.safetensors").write_bytes(b"still other tensors")
+    assert digest_of("densenet161", tmp_path) != found["densenet161"]
 
 
 def test_published_files_are_those_of_2021():
@@ -157,7 +182,7 @@ def test_imagenet_fetches_the_pinned_file_once(model, state, folder, hub, monkey
     wanted = weights.Published((), "timm/x.tv_in1k", sha256=digest)
     monkeypatch.setitem(weights.PUBLISHED, NAME, wanted)
     forget(model)
-    assert load_imagenet(model, NAME, "imagenet").endswith("IMAGENET1K_V1")
+    assert load_imagenet(model, NAME, "imagenet").is_v1
     assert_loaded(model, state)
     place = {"repo_id": "timm/x.tv_in1k", "filename": "model.safetensors", "revision": "main"}
     assert hub == [place | {"force_download": False}]

@@ -1,4 +1,4 @@
-"""The V-BreathNet commands as processes: help, bad input, and an interrupted training."""
+"""The V-BreathNet commands: help, bad input, and, as processes, what decoders and signals do."""
 
 import csv
 import os
@@ -51,8 +51,8 @@ def data(films, tmp_path) -> Path:
     return shutil.copytree(films, tmp_path / "my data")
 
 
-def test_help_lists_every_hyperparameter_with_its_default_and_section():
-    code, out, _ = run("scripts/train_vbreathnet.py", "--help")
+def test_help_lists_every_hyperparameter_with_its_default_and_section(call):
+    code, out, _ = call("scripts/train_vbreathnet.py", "--help")
     assert code == 0
     for field in fields(VBreathNetConfig):
         assert f"--{field.name.replace('_', '-')}" in out
@@ -98,7 +98,6 @@ def copy_across_classes(data: Path) -> None:
     [
         (empty_a_class, (), "Normal: holds no image"),
         (rename_a_text, (), "COVID-1.png"),
-        (truncate_a_jpeg, (), "COVID-1.jpg"),
         (put_a_pixel, (), "COVID-1.png"),
         (copy_across_classes, (), "Normal-9.png: is the same picture as COVID/images/COVID-1.png"),
         (lambda data: None, ("--min-sharpness", "1e9"), "the thresholds remove all 8 images of"),
@@ -106,10 +105,10 @@ def copy_across_classes(data: Path) -> None:
         (leave_one, (), "1 usable images of Normal; --test-per-class 2"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_line_and_status_2(data, tmp_path, damage, flags, expected):
+def test_bad_input_is_one_line_and_status_2(call, data, tmp_path, damage, flags, expected):
     damage(data)
     arguments = [*TRAIN, "prepare", "--data", data, "--out", tmp_path / "out", *flags]
-    code, _, err = run(*arguments)
+    code, _, err = call(*arguments)
     assert code == 2
     assert expected in re.sub(r"[│\s]+", " ", err)
     if "--val-fraction" not in flags:  # tyro draws a box around what it refuses
@@ -117,12 +116,20 @@ def test_bad_input_is_one_line_and_status_2(data, tmp_path, damage, flags, expec
     assert not list((tmp_path / "out").glob("stores/*.partial"))
 
 
-def test_16_bit_and_rgba_files_are_read(data, tmp_path):
+def test_decoders_of_a_truncated_film_add_nothing_to_the_line(data, tmp_path):
+    truncate_a_jpeg(data)
+    code, _, err = run(*TRAIN, "prepare", "--data", data, "--out", tmp_path / "out")
+    assert code == 2
+    assert "COVID-1.jpg" in err and len(err.strip().splitlines()) == 1
+    assert not list((tmp_path / "out").glob("stores/*.partial"))
+
+
+def test_16_bit_and_rgba_files_are_read(call, data, tmp_path):
     one, two = images(data, "COVID")[:2]
     gray = cv2.imread(str(one), 0)
     assert cv2.imwrite(str(one), gray.astype(np.uint16) * 257)
     assert cv2.imwrite(str(two), np.dstack([cv2.imread(str(two)), np.full(gray.shape, 255)]))
-    code, out, err = run(*TRAIN, "prepare", "--data", data, "--out", tmp_path / "out")
+    code, out, err = call(*TRAIN, "prepare", "--data", data, "--out", tmp_path / "out")
     assert (code, err) == (0, "") and "8 COVID, 8 Normal, 8 Viral Pneumonia" in out
 
 

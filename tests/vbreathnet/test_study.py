@@ -238,8 +238,20 @@ def test_missing_weights_stop_the_study_before_its_first_epoch(small_config, tmp
     assert not list(config.out.glob("runs/**/history.csv"))
 
 
+def tiny_vbreathnet(input_shape, classes, dropout, dense_dropout, momentum, order):
+    """Something with the face of `build_vbreathnet` that trains in a moment."""
+    images = keras.Input(input_shape)
+    x = keras.layers.Conv2D(8, 3, strides=4, activation="relu")(images)
+    x = keras.layers.BatchNormalization(momentum=momentum)(x)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Dropout(dropout)(x))
+    return keras.Model(images, keras.layers.Dense(classes, activation="softmax")(x))
+
+
 def test_a_run_folder_resumes_with_the_rate_of_its_epoch(small_config, monkeypatch):
-    config = dataclasses.replace(small_config, epochs=3, halve_every=1, stop_after="train")
+    monkeypatch.setattr("vbreathnet.train.build_vbreathnet", tiny_vbreathnet)
+    config = dataclasses.replace(
+        small_config, epochs=3, halve_every=1, learning_rate=0.05, stop_after="train"
+    )
     store = prepare(config, silent)
     whole = dataclasses.replace(config, out=config.out / "whole")
     run_study(whole, store, silent)
@@ -251,10 +263,10 @@ def test_a_run_folder_resumes_with_the_rate_of_its_epoch(small_config, monkeypat
         if len(rows) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("replication.run.write_csv", stop_after_two)
-    with pytest.raises(KeyboardInterrupt):
-        run_study(config, store, silent)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("replication.run.write_csv", stop_after_two)
+        with pytest.raises(KeyboardInterrupt):
+            run_study(config, store, silent)
     run_study(config, store, silent)
     histories = [
         RunFolder(c.out / "runs/vbreathnet/v-breathnet/seed0",
