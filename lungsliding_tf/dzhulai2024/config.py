@@ -76,6 +76,8 @@ class DzhulaiConfig:
     """frozen: flow is measured once, into the store. trainable: RAFT is a part of the network and
     trained with it. Released: trainable, as nothing in the code freezes it; the paper does not say
     so."""
+    raft_updates: int = 12
+    """How often RAFT refines its flow; its time grows with it. Released: 12."""
     flow_step: int = 1
     """Frames between the two pictures of a flow field (section V-B: 1, 2 or 3)."""
 
@@ -155,9 +157,9 @@ class DzhulaiConfig:
         Raises:
             InputError: names the flag, its value and what it may be.
         """
-        for name in ("seeds", "frames", "rcm2d_frames", "cmwra_frames", "flow_step", "epochs",
-                     "sweep_epochs", "schedule_epochs", "learning_rate", "clipping", "experiment",
-                     "network", "smooth_samples"):  # fmt: skip
+        for name in ("seeds", "frames", "rcm2d_frames", "cmwra_frames", "flow_step",
+                     "raft_updates", "epochs", "sweep_epochs", "schedule_epochs", "learning_rate",
+                     "clipping", "experiment", "network", "smooth_samples"):  # fmt: skip
             value = getattr(self, name)
             if not (value if isinstance(value, tuple) else value > 0):
                 self._refuse(name, "more than zero" if value != () else "at least one")

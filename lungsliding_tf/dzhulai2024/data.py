@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lungsliding_tf.control import freeze
-from lungsliding_tf.dzhulai2024.config import CLASSES, CROP_SIZE, DzhulaiConfig
+from lungsliding_tf.dzhulai2024.config import CLASSES, CROP_SIZE, FLOW_NETWORKS, DzhulaiConfig
 from lungsliding_tf.dzhulai2024.experiments import Planned, plan
 from lungsliding_tf.dzhulai2024.flow import (
     FlowMethod,
@@ -50,8 +50,9 @@ def prepare_all(config: DzhulaiConfig, say: Callable[[str], None]) -> Stores:
     Raises:
         InputError: unusable data, or flow by RAFT without its weights.
     """
-    wanted = {(one.config.crops, one.flow_step) for one in plan(config)}
-    if any(step for _, step in wanted) and config.flow.startswith("raft"):
+    planned = plan(config)
+    wanted = {(one.config.crops, one.flow_step) for one in planned}
+    if config.flow.startswith("raft") and any(one.network in FLOW_NETWORKS for one in planned):
         require_raft_weights(config)  # before the first minute of work
     stores: Stores = {}
     for crops in sorted({crops for crops, _ in wanted}):
@@ -266,6 +267,7 @@ def prepare_flow(
     }
     if config.flow.startswith("raft"):
         recipe["weights"] = store.file_sha256(require_raft_weights(config))
+        recipe["updates"] = config.raft_updates
     if store.is_current(folder, recipe):
         return Store(folder)
     method = make_flow_method(config)

@@ -30,19 +30,25 @@ def make_flow_method(config: DzhulaiConfig) -> FlowMethod:
     methods = {"dis": _dis, "farneback": _farneback}
     if config.flow in methods:
         return methods[config.flow]
-    return _raft(config.flow.removeprefix("raft-"), require_raft_weights(config))
+    variant, weights = config.flow.removeprefix("raft-"), require_raft_weights(config)
+    return _raft(variant, weights, config.raft_updates)
 
 
 def require_raft_weights(config: DzhulaiConfig) -> Path:
     """The file of RAFT's weights.
 
     Raises:
-        InputError: none was named; nothing else is taken in its place.
+        InputError: none was named, or it is not there; nothing else is taken in its place.
     """
     if config.raft_weights is None:
         raise InputError(
             f"--flow {config.flow} needs --raft-weights FILE (scripts/convert_weights.py tells "
             "where they are); or choose --flow dis or --flow farneback, which need none"
+        )
+    if not config.raft_weights.is_file():
+        raise InputError(
+            f"--raft-weights {config.raft_weights}: no such file; scripts/convert_weights.py tells "
+            "where RAFT's weights are"
         )
     return config.raft_weights
 
@@ -99,11 +105,11 @@ def _farneback(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     ])  # fmt: skip
 
 
-def _raft(variant: str, weights: Path) -> FlowMethod:
+def _raft(variant: str, weights: Path, updates: int) -> FlowMethod:
     # TensorFlow only where RAFT is wanted: `prepare` needs none of it otherwise.
     from lungsliding_tf.dzhulai2024.raft_weights import load_raft
 
-    model = load_raft(variant, weights)
+    model = load_raft(variant, weights, updates=updates)
 
     def method(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         pairs = [raft_input(frames) for frames in (first, second)]

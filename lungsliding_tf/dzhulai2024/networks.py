@@ -44,7 +44,7 @@ def _with_raft(one: Planned, head: keras.Model) -> keras.Model:
     side, step = config.side, config.flow_step
     large = max(side, RAFT_SMALLEST)
     variant = config.flow.removeprefix("raft-")
-    raft = load_raft(variant, require_raft_weights(config), (large, large, 3))
+    raft = load_raft(variant, require_raft_weights(config), (large, large, 3), config.raft_updates)
     frames = keras.Input(input_shape(one), name="frames")  # (B, T, S, S, 1)
     images = ops.reshape(frames, (-1, side, side, 1))
     images = layers.Concatenate(name="gray_three_times")([images] * 3)

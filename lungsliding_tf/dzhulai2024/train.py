@@ -32,7 +32,7 @@ RESULT_SETTINGS = (
     "precision", "smooth_samples", "overfit_clips", "shuffle_labels", "control_frozen",
     "paper_data",
 )  # fmt: skip
-FLOW_SETTINGS = ("flow", "raft", "flow_step")
+FLOW_SETTINGS = ("flow", "raft", "raft_updates", "flow_step")
 RECURRENT_SETTINGS = ("rcm2d", "rcm2d_dropout", "two_pools", "batch_norm_over")
 
 

@@ -70,8 +70,9 @@ def test_interval_covers_the_truth_about_95_times_in_100():
 
 def test_interval_is_over_patients_not_over_clips():
     """Repeating every clip ten times is no new evidence."""
-    few, many = cohort(30, 1, 1.0), cohort(30, 1, 1.0)
-    repeated = Predictions(*(np.repeat(column, 10) for column in vars(many).values()))
+    few = cohort(30, 1, 1.0)
+    columns = (few.units, few.patients, few.labels, few.scores)
+    repeated = Predictions(*(np.repeat(column, 10) for column in columns))
     widths = [
         np.subtract(*[metrics.metrics_with_intervals(p)["auroc"][k] for k in ("high", "low")])
         for p in (few, repeated)
