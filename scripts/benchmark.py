@@ -21,6 +21,7 @@ from benchmark_rows import (
     backbones,
     cnr_iemn,
     ct_reading,
+    dzhulai2024,
     kolarik2023,
     raft,
     rise,
@@ -35,7 +36,7 @@ from replication.cli import run_command
 ROOT = Path(__file__).resolve().parents[1]
 MEASURE = kolarik2023.ROWS | vbreathnet.ROWS
 MEASURE |= ct_reading.ROWS | segmentation.ROWS | backbones.ROWS | rise.ROWS | cnr_iemn.ROWS
-MEASURE |= raft.ROWS | shared.ROWS
+MEASURE |= dzhulai2024.ROWS | raft.ROWS | shared.ROWS
 
 
 @dataclass(frozen=True)
