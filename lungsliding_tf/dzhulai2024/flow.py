@@ -16,8 +16,8 @@ RAFT_PAIRS = 8  # at once
 # Ours: on crops of 32 px a known shift of up to 4 px is found to 0.02 px when they are enlarged to
 # 96 px, to 0.05 px as they are, where one in ten is off by pixels.
 OPENCV_SMALLEST = 96
-# Ours: of OpenCV's documentation, but for the window, which is half of it at 128 px.
-FARNEBACK = {"pyr_scale": 0.5, "levels": 3, "winsize": 9, "iterations": 3, "poly_n": 5,
+# Ours: of OpenCV's documentation.
+FARNEBACK = {"pyr_scale": 0.5, "levels": 3, "winsize": 15, "iterations": 3, "poly_n": 5,
              "poly_sigma": 1.1, "flags": 0}  # fmt: skip
 
 

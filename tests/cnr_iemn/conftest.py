@@ -104,6 +104,16 @@ def study(scans, further_scans, tmp_path_factory):
     return config, stores, verdicts, lines
 
 
+@pytest.fixture
+def slices(study):
+    """The slices of that study and the parts that they are in."""
+    from cnr_iemn import split
+    from cnr_iemn.slice_labels import read_slice_labels
+
+    config, stores, _, _ = study
+    return split.split_scans(config, stores[0], read_slice_labels(config.data), 0)
+
+
 def write_store(
     folder: Path, scans: Sequence[tuple[str, int]], slices: int = 4, side: int = 40, **columns
 ) -> Store:
