@@ -15,8 +15,8 @@ from lungsliding_tf.dzhulai2024.split import Clips  # noqa: E402
 from preprocessing.store import StoreWriter  # noqa: E402
 from replication import overlays  # noqa: E402
 
-FRAMES, SIDE = 8, 32
-# What the networks below look at: the upper left quarter of the last four frames.
+FRAMES, SIDE = 12, 32
+# What the networks below look at: the upper left quarter of all but the first four frames.
 SEEN = np.zeros((FRAMES, SIDE, SIDE), bool)
 SEEN[4:, :16, :16] = True
 
@@ -71,10 +71,10 @@ def build_flattened():
     layers = keras.layers
     clip = keras.Input((FRAMES, SIDE, SIDE, 1))
     x = layers.Conv3D(2, 1, use_bias=False, activation="relu", name="conv")(clip)
-    x = layers.MaxPooling3D(4, name="pool")(x)  # (B, 2, 8, 8, 2)
+    x = layers.MaxPooling3D(4, name="pool")(x)  # (B, 3, 8, 8, 2)
     out = layers.Dense(1, use_bias=False, name="absent")(layers.Flatten(name="flatten")(x))
     model = keras.Model(clip, out)
-    weights = np.zeros((2, 8, 8, 2, 1))
+    weights = np.zeros((FRAMES // 4, 8, 8, 2, 1))
     weights[1:, :4, :4] = 1
     model.get_layer("conv").set_weights([np.array([[[[[1.0, -1.0]]]]])])
     model.get_layer("absent").set_weights([weights.reshape(-1, 1)])
@@ -150,8 +150,8 @@ def test_flow_is_explained_over_the_frames_it_starts_from(tmp_path, clips, confi
     explain.save_explanations(tmp_path, one, model, clips, np.array([0.4, 0.6, 0.3, 0.9]))
     clip, maps, _ = sheets["heatmaps-absent.png"]
     assert clip.shape == (FRAMES - 1, SIDE, SIDE)
-    np.testing.assert_array_equal(clip, clips.frames.samples[72:79])
-    flow = clips.flow.samples[72:79].astype(np.float32)
+    np.testing.assert_array_equal(clip, clips.frames.samples[9 * FRAMES : 10 * FRAMES - 1])
+    flow = clips.flow.samples[9 * FRAMES : 10 * FRAMES - 1].astype(np.float32)
     row, speed = next(iter(maps.items()))
     expected = np.hypot(flow[..., 0], flow[..., 1])
     assert row == f"flow to {np.quantile(expected, 0.995):.2g} px"

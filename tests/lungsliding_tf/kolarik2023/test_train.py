@@ -70,7 +70,8 @@ def test_every_run_is_complete(study):
                            "metrics.json", "model.keras"}  # fmt: skip
         assert not [n for n in present if "partial" in n or n.endswith((".tmp", ".h5"))]
     figures = config.out / "runs/kolarik2023/resnet3d_18-2_30x30/seed0/figures"
-    assert {p.name for p in figures.iterdir()} == {"saliency_present.png", "saliency_absent.png"}
+    drawn = {"curves.png", "saliency_present.png", "saliency_absent.png"}
+    assert {p.name for p in figures.iterdir()} == drawn
     assert {p.name for p in (config.out / "figures").iterdir()} == {
         "class_counts.png", "mmode_present.png", "mmode_absent.png",
     }  # fmt: skip
