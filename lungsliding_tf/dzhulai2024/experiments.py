@@ -54,7 +54,9 @@ def plan(config: DzhulaiConfig) -> list[Planned]:
     """Every network that `config` asks for, each once."""
     planned: dict[str, Planned] = {}
     if config.overfit_clips:
-        config = replace(config, augmentation="none", dropout=0.0, rcm2d_dropout=0.0)
+        config = replace(
+            config, augmentation="none", dropout=0.0, rcm2d_dropout=0.0, weight_decay=0.0
+        )
     for experiment in config.experiment:
         for one in EXPERIMENTS[experiment](config):
             name = one.name + _suffix(one)
