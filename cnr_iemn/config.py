@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from preprocessing.errors import InputError
+from replication.records import MARGIN
 
 STUDY = "cnr_iemn"  # the folder of its runs
 
@@ -175,6 +176,9 @@ class CnrIemnConfig:
     paper_data: bool = False
     """Claim that --data and --test hold the challenge's own scans. Only then are our numbers
     compared with the printed ones, and ranked among the challenge's."""
+    margin: float = MARGIN
+    """Our numbers agree with printed ones where they surely differ by less than this. It is written
+    down before training begins; scripts/verify.py --margin takes another, and says so."""
 
     def __post_init__(self):
         """Refuse values that no run can have.
@@ -183,7 +187,8 @@ class CnrIemnConfig:
             InputError: names the flag, its value and what it may be.
         """
         for name in ("seeds", "batch_size", "plain_epochs", "epochs", "learning_rate", "scenario",
-                     "network", "normal_scans", "rise_masks", "groups", "jobs"):  # fmt: skip
+                     "network", "normal_scans", "rise_masks", "groups", "jobs",
+                     "margin"):  # fmt: skip
             value = getattr(self, name)
             if not (value if isinstance(value, tuple) else value > 0):
                 self._refuse(name, "more than zero" if value != () else "at least one")

@@ -174,7 +174,7 @@ def _run_folder(study: PatientStudy, patient_run: PatientRun) -> RunFolder:
         "paper_tables": PATIENT_TABLES,
     }
     name = experiment_name(config, patient_run.name)
-    return RunFolder(runs / STUDY / name / f"seed{slices.seed}", settings)
+    return RunFolder(runs / STUDY / name / f"seed{slices.seed}", settings, config.margin)
 
 
 def _run(study: PatientStudy, patient_run: PatientRun, folder: RunFolder) -> None:

@@ -96,6 +96,7 @@ def run_folder(config: CnrIemnConfig, slices: Slices, slice_run: SliceRun) -> Ru
     return RunFolder(
         config.out / "runs" / study / experiment_name(config, f"{scenario}-{network}") / name,
         settings,
+        config.margin,
     )
 
 

@@ -139,13 +139,14 @@ def save_confusions(
     figure = new_figure(width=3.9 * len(confusions), height=3.9)
     panels = figure.subplots(1, len(confusions), squeeze=False)[0]
     for axis, (title, counts) in zip(panels, confusions, strict=True):
-        _draw_confusion(axis, np.asarray(counts), classes)
+        draw_confusion(axis, np.asarray(counts), classes)
         axis.set_title(title, fontsize=10, parse_math=False)
     panels[0].set_ylabel("true class")
     save_figure(figure, path)
 
 
-def _draw_confusion(axis: Axes, counts: np.ndarray, classes: Sequence[str]) -> None:
+def draw_confusion(axis: Axes, counts: np.ndarray, classes: Sequence[str]) -> None:
+    """One confusion matrix on an axis; arguments as in `save_confusions`."""
     if counts.shape != (len(classes), len(classes)):
         raise ValueError(f"counts of {counts.shape} for {len(classes)} classes")
     totals = counts.sum(axis=1, keepdims=True)

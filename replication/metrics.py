@@ -1,7 +1,7 @@
 """Binary classification metrics with 95 % intervals over patients, from predictions alone."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,14 +73,14 @@ def read_predictions(path: Path, split: str, positive: str) -> Predictions:
     """The rows of one split of a run's predictions.csv; `positive` names the class scored.
 
     Raises:
-        InputError: the file is missing or lacks a column.
+        InputError: the file is missing, lacks a column, or has a score or label that none can be.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             rows = [row for row in reader if row["split"] == split]
         columns = reader.fieldnames or ()
-        return Predictions(
+        predictions = Predictions(
             np.array([row["unit"] for row in rows]),
             np.array([row["patient_id"] for row in rows]),
             np.array([int(row["label"]) for row in rows]),
@@ -92,10 +92,36 @@ def read_predictions(path: Path, split: str, positive: str) -> Predictions:
                 if name.startswith(LOSS_PREFIX)
             },
         )
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: is not a predictions file ({error!r}); evaluate the run again"
         ) from error
+    names = [row["sample_id"] for row in rows]
+    labels, scores = predictions.labels, predictions.scores
+    check_rows(path, split, names, labels, (0, 1), "a label that is neither 0 nor 1")
+    inside = np.isfinite(scores) & (scores >= 0) & (scores <= 1)
+    check_rows(path, split, names, inside, (True,), "a score that is no number from 0 to 1")
+    for name, losses in predictions.losses.items():
+        finite = np.isfinite(losses)
+        check_rows(path, split, names, finite, (True,), f"a {name} that is no number")
+    return predictions
+
+
+def check_rows(
+    path: Path, split: str, names: Sequence[str], values: np.ndarray, allowed: Sequence, what: str
+) -> None:
+    """Refuse predictions that no study writes, by the first sample that is wrong.
+
+    Raises:
+        InputError: one of `values`, for the samples `names`, is not `allowed`.
+    """
+    wrong = np.flatnonzero(~np.isin(values, allowed))
+    if wrong.size:
+        more = f" and {wrong.size - 1} more" if wrong.size > 1 else ""
+        raise InputError(
+            f"{path}: sample {names[wrong[0]]} of the split {split}{more} has {what}; "
+            "evaluate the run again"
+        )
 
 
 def evaluate_predictions(path: Path, positive: str, vote: str = "mean") -> dict[str, dict]:
@@ -212,6 +238,31 @@ def auroc_above(
         "low": float(low[1]),
         "high": float(high[1]),
     }
+
+
+def metric_above(
+    predictions: Predictions, other_scores: np.ndarray, metric: str, seed: int = 0
+) -> dict[str, float]:
+    """By how much a metric exceeds that of other scores of the same samples.
+
+    Args:
+        predictions: of one network.
+        other_scores: of another, for the same samples in the same order.
+        metric: one of METRICS.
+
+    Returns:
+        {"difference", "low", "high"}; the interval is over patients, NaN where none differs.
+    """
+
+    def statistic(rows: np.ndarray) -> np.ndarray:
+        labels = predictions.labels[rows]
+        one = binary_metrics(labels, predictions.scores[rows])[metric]
+        return np.array([one - binary_metrics(labels, other_scores[rows])[metric]])
+
+    (difference,) = statistic(np.arange(len(predictions.labels)))
+    low, high = _bootstrap(predictions, statistic, seed)
+    known = (low[0], high[0]) if low[0] < high[0] else (float("nan"), float("nan"))
+    return {"difference": float(difference), "low": float(known[0]), "high": float(known[1])}
 
 
 def _bootstrap(

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from preprocessing.errors import InputError
-from replication.metrics import RESAMPLES
+from replication.metrics import RESAMPLES, check_rows
 
 MOST_TEST_SETS = 9
 
@@ -37,21 +37,27 @@ def read_class_predictions(path: Path, split: str, classes: tuple[str, ...]) -> 
     """The rows of one split of a run's predictions.csv; "test" is also test-1, test-2 and so on.
 
     Raises:
-        InputError: the file is missing or lacks a column.
+        InputError: the file is missing, lacks a column, or has a score or label that none can be.
     """
     whole = {split, *(f"{split}-{number}" for number in range(1, MOST_TEST_SETS + 1))}
     rows = [row for row in _read_rows(path) if row["split"] in whole]
     try:
         scores = [[float(row[f"score_{name}"]) for name in classes] for row in rows]
-        return ClassPredictions(
+        predictions = ClassPredictions(
             tuple(classes),
             np.array([row["sample_id"] for row in rows]),
             np.array([row["patient_id"] for row in rows]),
             np.array([int(row["label"]) for row in rows], dtype=int),
             np.array(scores).reshape(len(rows), len(classes)),
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise _not_predictions(path, error) from error
+    names = [row["sample_id"] for row in rows]
+    what = f"a label outside of the {len(classes)} classes"
+    check_rows(path, split, names, predictions.labels, range(len(classes)), what)
+    finite = np.isfinite(predictions.scores).all(axis=1)
+    check_rows(path, split, names, finite, (True,), "a score that is no number")
+    return predictions
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:

@@ -24,6 +24,7 @@ from preprocessing.errors import InputError
 from replication.fused import with_fused_batch_norm, without_fused_batch_norm
 from replication.records import (
     CONFIG,
+    DECLARED,
     ENVIRONMENT,
     FIGURES,
     HISTORY,
@@ -87,12 +88,14 @@ class RunFolder:
     Args:
         path: `runs/<study>/<experiment>/seed<k>`.
         config: everything that determines the result, JSON-able.
+        margin: within which the run's numbers shall agree with printed ones. It is written down
+            before training begins, and stands. None declares nothing.
 
     Raises:
-        InputError: the folder holds a run of another configuration.
+        InputError: the folder holds a run of another configuration, or declared another margin.
     """
 
-    def __init__(self, path: Path, config: dict):
+    def __init__(self, path: Path, config: dict, margin: float | None = None):
         self.path = path
         config = json.loads(json.dumps(config))
         path.mkdir(parents=True, exist_ok=True)
@@ -107,6 +110,19 @@ class RunFolder:
                 )
         else:
             write_json(earlier, config)
+        if margin is not None:
+            self._declare(margin, begun)
+
+    def _declare(self, margin: float, begun: bool) -> None:
+        """Write the margin down, unless the run began without; what was declared stands."""
+        path = self.path / DECLARED
+        if not begun:
+            write_json(path, {"margin": margin})
+        elif path.exists() and read_json(path)["margin"] != margin:
+            raise InputError(
+                f"{path}: a margin of {read_json(path)['margin']:g} was declared before the run, "
+                f"not {margin:g}; judge by another with scripts/verify.py --margin {margin:g}"
+            )
 
     @property
     def finished(self) -> bool:

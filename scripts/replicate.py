@@ -1,7 +1,8 @@
 """Replicate the papers: `python3 scripts/replicate.py [PAPER] [--data DIR] [--size SIZE]`.
 
 Makes .venv and installs what is needed on the first call, then makes phantoms (or reads --data),
-prepares, trains, evaluates, explains and judges. Needs Python 3.11 to 3.13, no more.
+prepares, trains, evaluates, explains and judges, and writes a page on all of it: report.html in the
+folder of the size. Needs Python 3.11 to 3.13, no more.
 """
 
 import sys
@@ -60,6 +61,9 @@ class Arguments:
     precision: Literal["float32", "auto"] | None = None
     """auto: mixed precision where the hardware multiplies it; what the study's size has if it is
     not given."""
+    margin: float | None = None
+    """Our numbers agree with printed ones where they surely differ by less; 0.03 if it is not
+    given. Written down before training begins."""
 
 
 def main() -> None:
@@ -89,6 +93,9 @@ def main() -> None:
         replicate_cnr_iemn(arguments)
     if chosen in ("all", "dzhulai2024"):
         replicate_dzhulai2024(arguments)
+    from report import make_report
+
+    make_report((arguments.out / arguments.size,))
 
 
 def replicate_kolarik2023(arguments: Arguments) -> None:
@@ -194,18 +201,19 @@ def replicate_cnr_iemn(arguments: Arguments) -> None:
 def replicate_dzhulai2024(arguments: Arguments) -> None:
     """Phantoms or given videos to a verdict table, curves, sweeps and heat maps."""
     from lungsliding_tf.dzhulai2024.config import DzhulaiConfig
-    from lungsliding_tf.dzhulai2024.data import prepare_all
+    from lungsliding_tf.dzhulai2024.data import check_flow, prepare_all
     from lungsliding_tf.dzhulai2024.sizes import SIZES
     from lungsliding_tf.frame_folders import write_frame_folders
 
     started = time.perf_counter()
     size = SIZES[arguments.size]
     out = arguments.out / arguments.size
-    data = arguments.data
-    if data is None:
-        data = write_frame_folders(out / "phantoms-dzhulai2024", size.cohort, **size.frames)
+    data = arguments.data or out / "phantoms-dzhulai2024"
     settings = size.settings | given(arguments, "flow", "raft_weights", "experiment")
     config = DzhulaiConfig(data=data, out=out, **settings)
+    check_flow(config)  # before phantoms are made
+    if arguments.data is None:
+        write_frame_folders(data, size.cohort, **size.frames)
     stores = prepare_all(config, print)
     from replication.cli import quiet_start
 
@@ -221,7 +229,7 @@ def replicate_dzhulai2024(arguments: Arguments) -> None:
 def given(arguments: Arguments, *optional: str) -> dict:
     """The settings that every study shares, and those of `optional` that the user named."""
     shared = {name: getattr(arguments, name) for name in ("seeds", "shuffle_labels")}
-    named = {name: getattr(arguments, name) for name in (*optional, "precision")}
+    named = {name: getattr(arguments, name) for name in (*optional, "precision", "margin")}
     return shared | {name: value for name, value in named.items() if value is not None}
 
 

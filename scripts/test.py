@@ -10,7 +10,7 @@ import sys
 
 from environment import ROOT, enter
 
-# Each worker takes whole files, in order, and up to 3 GB of memory.
+# Each worker takes whole files, in order, and up to 4 GB of memory.
 WORKERS = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 

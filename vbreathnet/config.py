@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from preprocessing.errors import InputError
+from replication.records import MARGIN
 
 # Ours: the order of the network's outputs: alphabetical, as Keras orders class folders.
 CLASSES = ("COVID", "Normal", "Viral Pneumonia")
@@ -133,6 +134,9 @@ class VBreathNetConfig:
     paper_data: bool = False
     """Claim that --data holds the paper's own images (Table 1's counts). Only then are our numbers
     compared with the printed ones."""
+    margin: float = MARGIN
+    """Our numbers agree with printed ones where they surely differ by less than this. It is written
+    down before training begins; scripts/verify.py --margin takes another, and says so."""
 
     def __post_init__(self):
         """Refuse values that no run can have.
@@ -142,7 +146,7 @@ class VBreathNetConfig:
         """
         for name in ("seeds", "batch_size", "epochs", "learning_rate", "min_learning_rate",
                      "halve_every", "test_per_class", "transfer_epochs", "smooth_samples", "model",
-                     "transfer_learning_rate"):  # fmt: skip
+                     "transfer_learning_rate", "margin"):  # fmt: skip
             value = getattr(self, name)
             if not (value if isinstance(value, tuple) else value > 0):
                 self._refuse(name, "more than zero" if value != () else "at least one")

@@ -11,10 +11,12 @@ from preprocessing import splits
 from preprocessing.store import Store
 from replication import run, verdict
 from replication.batches import to_network_input
+from replication.claims import format_claims, judge_order
 from replication.environment import describe_environment, set_precision
 from replication.records import HISTORY, write_csv
 from replication.run import RunFolder, Training, read_history
-from vbreathnet import claims, crop, pictures
+from vbreathnet import crop, pictures
+from vbreathnet.claims import judge_claims
 from vbreathnet.config import PAPER_ROWS, PAPER_TRANSFER_RATE, VBreathNetConfig
 from vbreathnet.data import read_lung_mask
 from vbreathnet.evaluate import evaluate_run, is_evaluated, summarise, why_not_comparable
@@ -81,7 +83,7 @@ def run_study(
     verdicts = verdict.judge_runs(STUDY, runs)
     if verdicts:
         write_csv(config.out / f"verdict-{STUDY}.csv", verdict.as_rows(verdicts))
-    for line in claims.judge_claims(runs):
+    for line in format_claims([*judge_order(STUDY, runs, config.margin), *judge_claims(runs)]):
         say(line)
     return verdicts
 
@@ -143,7 +145,7 @@ def _run_folder(
     in_paper = model == "v-breathnet" or rate == PAPER_TRANSFER_RATE
     settings |= {"paper_row": PAPER_ROWS[model] if in_paper else "", "paper_dataset": ""}
     name = experiment_name(config, model, rate)
-    return RunFolder(config.out / "runs" / STUDY / name / f"seed{seed}", settings)
+    return RunFolder(config.out / "runs" / STUDY / name / f"seed{seed}", settings, config.margin)
 
 
 def _train(

@@ -1,11 +1,13 @@
 """Every hyperparameter of the study. The defaults are the paper's run where it states one."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from lungsliding_tf.floors import LONGEST_LAG
 from preprocessing.errors import InputError
+from replication.records import MARGIN
 
 Network = Literal["rcm2d", "cmwra", "cmwru", "inception", "cnn2d"]
 Flow = Literal["raft-large", "raft-small", "dis", "farneback"]
@@ -145,11 +147,15 @@ class DzhulaiConfig:
     control_frozen: bool = False
     """Control experiment: every clip against a motion-frozen copy of itself, labels ignored."""
     overfit_clips: int | None = None
-    """Sanity check: train on so many clips alone, half of each class, without augmentation and
-    dropout. The loss on them must fall to nearly nothing, or the network cannot learn."""
+    """Sanity check: train on so many clips alone, half of each class, without augmentation,
+    dropout and weight decay. The loss on them must fall to nearly nothing, or the network cannot
+    learn."""
     paper_data: bool = False
     """Claim that --data holds the paper's own 171 videos (139 present, 32 absent). Only then are
     our numbers compared with the printed ones."""
+    margin: float = MARGIN
+    """Our numbers agree with printed ones where they surely differ by less than this. It is written
+    down before training begins; scripts/verify.py --margin takes another, and says so."""
 
     def __post_init__(self):
         """Refuse values that no run can have.
@@ -159,22 +165,26 @@ class DzhulaiConfig:
         """
         for name in ("seeds", "frames", "rcm2d_frames", "cmwra_frames", "flow_step",
                      "raft_updates", "epochs", "sweep_epochs", "schedule_epochs", "learning_rate",
-                     "clipping", "experiment", "network", "smooth_samples"):  # fmt: skip
+                     "clipping", "experiment", "network", "smooth_samples", "margin"):  # fmt: skip
             value = getattr(self, name)
             if not (value if isinstance(value, tuple) else value > 0):
                 self._refuse(name, "more than zero" if value != () else "at least one")
-        for name in ("weight_decay", "jitter", "rotation"):
-            if getattr(self, name) < 0:
-                self._refuse(name, "0 or more")
+        for name, most in (("weight_decay", math.inf), ("jitter", 1), ("rotation", 180)):
+            if not 0 <= getattr(self, name) <= most:
+                self._refuse(name, "0 or more" if most == math.inf else f"0 to {most}")
         for name in ("chance", "dropout", "rcm2d_dropout"):
             if not 0 <= getattr(self, name) <= (1 if name == "chance" else 0.99):
                 self._refuse(name, "0 to 1" if name == "chance" else "at least 0 and below 1")
         for name in ("test_fraction", "val_fraction", "crop"):
             if not 0 < getattr(self, name) < (1.0001 if name == "crop" else 1):
                 self._refuse(name, "between 0 and 1")
+        clip_lengths = {self.frames_of(network) for network in self.network}
+        if self.control_frozen and len(clip_lengths) > 1:
+            self._refuse("control_frozen", "given with equal --frames, --rcm2d-frames and "
+                         "--cmwra-frames: each clip is frozen by itself")  # fmt: skip
         if self.alpha != "auto" and not 0 < self.alpha < 1:
             self._refuse("alpha", "between 0 and 1, or auto")
-        if self.gamma < 1:
+        if not self.gamma >= 1:
             self._refuse("gamma", "1 or more, or the loss of a sure answer has no finite gradient")
         if self.test_fraction + self.val_fraction >= 1:
             self._refuse("val_fraction", "less than what the test part leaves")

@@ -50,16 +50,24 @@ def prepare_all(config: DzhulaiConfig, say: Callable[[str], None]) -> Stores:
     Raises:
         InputError: unusable data, or flow by RAFT without its weights.
     """
-    planned = plan(config)
-    wanted = {(one.config.crops, one.flow_step) for one in planned}
-    if config.flow.startswith("raft") and any(one.network in FLOW_NETWORKS for one in planned):
-        require_raft_weights(config)  # before the first minute of work
+    check_flow(config)
+    wanted = {(one.config.crops, one.flow_step) for one in plan(config)}
     stores: Stores = {}
     for crops in sorted({crops for crops, _ in wanted}):
         stores[crops, 0] = prepare_frames(config, crops, say)
         for step in sorted(step for c, step in wanted if c == crops and step):
             stores[crops, step] = prepare_flow(config, stores[crops, 0], crops, step, say)
     return stores
+
+
+def check_flow(config: DzhulaiConfig) -> None:
+    """Refuse, before the first minute of work, flow by RAFT without its weights.
+
+    Raises:
+        InputError: as `require_raft_weights`.
+    """
+    if config.flow.startswith("raft") and any(o.network in FLOW_NETWORKS for o in plan(config)):
+        require_raft_weights(config)
 
 
 def stores_of(one: Planned, stores: Stores) -> tuple[Store, Store | None]:
@@ -104,6 +112,7 @@ def _frames_recipe(config: DzhulaiConfig, crops: bool, side: int, sources: list[
             "side": side,
             "max_crops": config.max_crops if crops else None,
             "control_frozen": config.control_frozen,
+            "frozen_clips_of": clip_length(config) if config.control_frozen else None,
         },
         "packages": {name: version(name) for name in RECIPE_PACKAGES},
         "sources": [
@@ -134,7 +143,9 @@ def _write_source(
     before, sequences, problem = writer.count, 0, ""
     make = _crop_sequences(config, source) if crops else _frame_sequences(source, side)
     try:
-        for place, frames in _with_frozen(make, source) if config.control_frozen else make:
+        if config.control_frozen:
+            make = _with_frozen(make, source, clip_length(config))
+        for place, frames in make:
             store.check_space(writer.folder, frames.nbytes)
             for number, frame in enumerate(frames, start=place["start"]):
                 writer.add(frame, _index_row(source, place, sequences, number))
@@ -188,7 +199,12 @@ def _crop_sequences(config: DzhulaiConfig, source: Video) -> Iterator[Sequence]:
         end = start + len(whole) - 1
         for region in regions:
             if region.first_frame > start or region.last_frame < end:
-                continue  # marked for a part of the stretch: elsewhere it shows something else
+                # Elsewhere it shows something else.
+                raise InputError(
+                    f"{source.path}: a region is marked for frames {region.first_frame} to "
+                    f"{region.last_frame}, and crops are cut from frames {start} to {end}; mark it "
+                    "for all of these, or correct cut_interval"
+                )
             tiles = clips.tile_grid(np.array(region.polygon), CROPS, whole.shape[1:])
             if not tiles:
                 raise InputError(
@@ -205,12 +221,28 @@ def _cut(frames: np.ndarray, tile: Tile) -> np.ndarray:
     return np.ascontiguousarray(crop)
 
 
-def _with_frozen(sequences: Iterator[Sequence], source: Video) -> Iterator[Sequence]:
-    """Each sequence, and its motion-frozen copy."""
+def clip_length(config: DzhulaiConfig) -> int:
+    """Frames of the control experiment's clips, which are the same for all of its networks."""
+    return config.frames_of(config.network[0])
+
+
+def _with_frozen(sequences: Iterator[Sequence], source: Video, length: int) -> Iterator[Sequence]:
+    """Each sequence, cut to whole clips, and a copy of it in which each clip stands still.
+
+    Clips are frozen one by one: the noise of a copy is then that of its own clip.
+    """
     for number, (place, frames) in enumerate(sequences):
+        frames = frames[: len(frames) // length * length]
+        if not len(frames):
+            continue
         yield {**place, "class": "moving"}, frames
-        frozen = freeze(frames, np.arange(len(frames)), f"{source.file}/{number}")
-        yield {**place, "class": "frozen"}, frozen
+        frozen = [
+            freeze(
+                frames[start : start + length], np.arange(length), f"{source.file}/{number}/{start}"
+            )
+            for start in range(0, len(frames), length)
+        ]
+        yield {**place, "class": "frozen"}, np.concatenate(frozen)
 
 
 def _index_row(source: Video, place: dict, sequence: int, frame: int) -> dict:

@@ -28,8 +28,11 @@ PAPER_VIDEOS = {"present": 139, "absent": 32}  # Paper: section IV
 # What the paper or its code states: another value is another experiment.
 PUBLISHED_SETTINGS = (
     "crops", "max_crops", "split", "test_fraction", "val_fraction", "equal_ratios", "augmentation",
-    "batch_size", "learning_rate", "weight_decay", "clipping", "gamma", "alpha", "epochs",
+    "chance", "rotation", "crop", "jitter", "batch_size", "learning_rate", "weight_decay",
+    "clipping", "gamma", "alpha", "epochs", "schedule_epochs",
 )  # fmt: skip
+FLOW_SETTINGS = ("flow", "raft_updates", "flow_step")
+RECURRENT_SETTINGS = ("rcm2d", "two_pools", "batch_norm_over")
 
 
 def evaluate_run(one: Planned, folder: RunFolder, clips: Clips, reasons: Sequence[str]) -> None:
@@ -49,19 +52,22 @@ def evaluate_run(one: Planned, folder: RunFolder, clips: Clips, reasons: Sequenc
         "near_duplicates": clips.near_duplicates,
         "not_comparable": list(reasons),
         "parameters": run.count_parameters(model),
-        "training_clips": _counts(clips),
+        "training_clips": _counts(clips.labels[clips.trained_on(one.fits_val)]),
     }
     if one.config.overfit_clips:
         fitted = clips.trained_on(one.fits_val)
         losses = _losses(one, clips, fitted, predict_logits(one, model, clips, fitted))
         result["fitted_loss"] = float(losses.mean())
     tested = metrics.read_predictions(file, splits.TEST, positive)
+    shown = (
+        tested if one.part == splits.TEST else metrics.read_predictions(file, one.part, positive)
+    )
     frames = [
         clips.frames.samples[start : start + clips.length]
-        for start in clips.starts[clips.of(splits.TEST)]
+        for start in clips.starts[clips.of(one.part)]
     ]
-    result["floors"] = auroc_floors(frames, tested)
-    result["majority"] = majority(clips, parts)
+    result["floors"] = auroc_floors(frames, shown)
+    result["majority"] = majority(one, clips, parts)
     pictures.save_run(folder, one, result)
     if one.network in explain.EXPLAINED:
         explain.save_explanations(folder.figures(), one, model, clips, tested.scores)
@@ -133,14 +139,13 @@ def _divided_by_batch(losses: np.ndarray, batch_size: int) -> np.ndarray:
     return losses / sizes**2 * len(losses) / (batches.max() + 1)
 
 
-def _counts(clips: Clips) -> dict[str, int]:
-    of = clips.labels[clips.of(splits.TRAIN)]
-    return dict(zip(CLASSES, np.bincount(of, minlength=2).tolist(), strict=True))
+def _counts(labels: np.ndarray) -> dict[str, int]:
+    return dict(zip(CLASSES, np.bincount(labels, minlength=2).tolist(), strict=True))
 
 
-def majority(clips: Clips, parts: Sequence[str]) -> dict[str, float]:
+def majority(one: Planned, clips: Clips, parts: Sequence[str]) -> dict[str, float]:
     """For each part the accuracy of always saying what is commonest in training."""
-    commonest = np.bincount(clips.labels[clips.of(splits.TRAIN)]).argmax()
+    commonest = np.bincount(clips.labels[clips.trained_on(one.fits_val)]).argmax()
     return {part: float(np.mean(clips.labels[clips.of(part)] == commonest)) for part in parts}
 
 
@@ -166,9 +171,10 @@ def why_not_comparable(one: Planned, stores: Stores) -> list[str]:
     if one.network == "cmwra" and not config.flow.startswith("raft"):
         reasons.append(f"flow by {config.flow}, not by RAFT")
     published = published_config(one)
-    differing = [
-        (name, getattr(config, name), getattr(published, name)) for name in PUBLISHED_SETTINGS
-    ]
+    names = PUBLISHED_SETTINGS
+    names += FLOW_SETTINGS if one.network == "cmwra" and config.flow.startswith("raft") else ()
+    names += RECURRENT_SETTINGS if one.network == "rcm2d" else ()
+    differing = [(name, getattr(config, name), getattr(published, name)) for name in names]
     dropout = "rcm2d_dropout" if one.network == "rcm2d" else "dropout"
     differing.append((dropout, getattr(config, dropout), getattr(published, dropout)))
     differing.append(("frames", one.frames, published.frames_of(one.network)))
@@ -197,8 +203,10 @@ def summarise(experiments: Sequence[Experiment]) -> str:
             row[shown] = f"{value:.3f} [{low:.3f}, {high:.3f}]"
         row["patient auroc"] = f"{e.mean(part, 'patient', 'auroc', 'value'):.3f}"
         row["majority"] = f"{e.mean('majority', part):.3f}"
-        floors = [e.mean("floors", name, "patient", "floor") for name in FLOORS] * e.has("floors")
-        row["best floor auroc"] = f"{max(floors):.3f}" if floors else "-"
+        row["best floor auroc"] = "-"
+        if e.has("floors"):
+            floors = [e.mean("floors", name, "patient", "floor") for name in FLOORS]
+            row["best floor auroc"] = f"{max(floors):.3f}"
         row["seeds"] = e.seeds
         if e.has("fitted_loss"):
             row["fitted loss"] = f"{e.mean('fitted_loss'):.4f}"

@@ -7,6 +7,8 @@ from lungsliding_tf.dzhulai2024.config import FLOW_NETWORKS, DzhulaiConfig, Netw
 
 STUDY = "dzhulai2024"
 NO_ROW = "-"
+SWEPT = ("-dropout_", "-clipping_", "-frames_", "-flow_step_", "-gamma_", "-batch_size_",
+         "_normalisation", "-augmentation_")  # fmt: skip
 # Inferred: Tables II and III were made with 34 frames: 132 clips of 34 frames and the 100 clips of
 # 45 frames of Table V last equally long, 25 and 20 absent ones too.
 TABLE_FRAMES = 34
@@ -34,9 +36,9 @@ class Planned:
 
     @property
     def part(self) -> str:
-        """What the paper measured this experiment on."""
+        """What this experiment is summarised on."""
         # Paper: section IV: the validation part was exclusively for experiments and tuning.
-        return "val" if set(self.tables) & {"2", "3"} else "test"
+        return "val" if any(word in self.name for word in SWEPT) else "test"
 
     @property
     def frames(self) -> int:

@@ -1,5 +1,6 @@
 """Which videos there are, whose, what they show, and where to cut: both forms of a data folder."""
 
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -101,12 +102,16 @@ def _parse(path: Path, number: int, entry) -> Video:
     where = f"{path}, entry {number}"
     try:
         name, class_name = entry["video_name"], entry["video_class"]
-        intervals = tuple((int(first), int(end)) for first, end in entry["cut_interval"])
+        intervals = tuple(sorted((first, end) for first, end in entry["cut_interval"]))
         label = CLASS_NUMBERS[class_name]
         if not isinstance(name, str) or not name or not intervals:
             raise ValueError("an empty name, or no interval")
+        if not all(type(number) is int for pair in intervals for number in pair):
+            raise ValueError(f"cut_interval {intervals} holds something else than whole numbers")
         if any(first < 0 or end <= first for first, end in intervals):
             raise ValueError(f"cut_interval {intervals} has an end before its start")
+        if any(a[1] > b[0] for a, b in itertools.pairwise(intervals)):
+            raise ValueError(f"cut_interval {intervals} overlap")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{where}: is malformed ({error!r}); expected video_name, video_class (ls_p or ls_a) "
@@ -117,7 +122,7 @@ def _parse(path: Path, number: int, entry) -> Video:
         raise InputError(f"{where}: {name} lies outside {path.parent}; move it into the folder")
     if not video_path.exists():
         raise InputError(f"{where}: {video_path} does not exist; put its folder of frames there")
-    patient = str(entry.get("patient_id", "")).strip()
+    patient = str(entry.get("patient_id") or "").strip()
     return Video(name, video_path, patient, label, intervals, entry.get("phantom") is True)
 
 

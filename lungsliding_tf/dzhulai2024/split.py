@@ -26,7 +26,7 @@ class Clips:
         length: frames of a clip.
         labels: 1 absent, 0 present.
         parts: "train", "val", "test" or "left out".
-        mean, deviation: of the training part's gray levels, 0 to 255.
+        mean, deviation: of the gray levels that are trained on, 0 to 255.
     """
 
     frames: Store
@@ -95,11 +95,14 @@ def split_clips(one: Planned, stores: Stores, seed: int) -> Clips:
     clips = [frames.samples[start : start + one.frames] for start in starts]  # nothing read yet
     leaks = splits.find_leaks(patients, files, frames.file_hashes, parts, clips)
     leaky = splits.check_split(leaks, leaks_requested=by_video)
+    _check_parts(frames, parts, labels)
     if config.equal_ratios:
         parts = equalise_ratios(parts, labels, seed)
+        _check_parts(frames, parts, labels, "; --no-equal-ratios keeps all clips")
     if config.overfit_clips:
         parts = _keep_few(parts, labels, config.overfit_clips // 2, frames)
-    mean, deviation = _gray_levels([clips[i] for i in np.flatnonzero(parts == splits.TRAIN)])
+    trained = [splits.TRAIN, splits.VAL] if one.fits_val else [splits.TRAIN]
+    mean, deviation = _gray_levels([clips[i] for i in np.flatnonzero(np.isin(parts, trained))])
     return Clips(frames, flow, starts, one.frames, patients, files, labels, parts, leaky,
                  leaks.near_duplicates, mean, deviation)  # fmt: skip
 
@@ -141,6 +144,17 @@ def equalise_ratios(parts: np.ndarray, labels: np.ndarray, seed: int) -> np.ndar
         kept = int(absent[name] * ratio + 1e-9)
         parts[rng.permutation(present[name])[kept:]] = LEFT_OUT
     return parts.astype(str)
+
+
+def _check_parts(frames: Store, parts: np.ndarray, labels: np.ndarray, advice: str = "") -> None:
+    """Refuse a part without clips of a class: by mixed patients, or by dropping too many."""
+    for part in (splits.TRAIN, splits.VAL, splits.TEST):
+        for label, name in enumerate(CLASSES):
+            if not np.any((parts == part) & (labels == label)):
+                raise InputError(
+                    f"{frames.folder}: the {part} part has no clip with sliding {name}; add "
+                    f"videos of that class{advice}"
+                )
 
 
 def _keep_few(parts: np.ndarray, labels: np.ndarray, each: int, frames: Store) -> np.ndarray:

@@ -11,6 +11,7 @@ from lungsliding_tf.dzhulai2024.config import CLASSES, FLOW_NETWORKS, DzhulaiCon
 from lungsliding_tf.dzhulai2024.data import Stores
 from lungsliding_tf.dzhulai2024.evaluate import evaluate_run, summarise, why_not_comparable
 from lungsliding_tf.dzhulai2024.experiments import STUDY, Planned, plan
+from lungsliding_tf.dzhulai2024.flow import require_raft_weights
 from lungsliding_tf.dzhulai2024.logit_metrics import curve_metrics
 from lungsliding_tf.dzhulai2024.losses import focal_loss
 from lungsliding_tf.dzhulai2024.networks import build_network
@@ -19,6 +20,7 @@ from lungsliding_tf.dzhulai2024.sources import ABSENT_CLASS, PRESENT_CLASS
 from lungsliding_tf.dzhulai2024.split import Clips, split_clips
 from preprocessing import splits
 from preprocessing.errors import InputError
+from preprocessing.store import file_sha256
 from replication import run, verdict
 from replication.environment import describe_environment, set_precision
 from replication.records import write_csv
@@ -106,7 +108,11 @@ def run_folder(one: Planned, clips: Clips, seed: int) -> RunFolder:
         settings["paper_tables"] = one.tables
     if clips.flow is not None:
         settings["flow_store"] = clips.flow.fingerprint
-    return RunFolder(config.out / "runs" / STUDY / one.name / f"seed{seed}", settings)
+    elif one.network in FLOW_NETWORKS:  # RAFT inside: its weights to start from are the run's
+        settings["raft_weights"] = file_sha256(require_raft_weights(config))
+    return RunFolder(
+        config.out / "runs" / STUDY / one.name / f"seed{seed}", settings, config.margin
+    )
 
 
 def epoch_order(one: Planned, clips: Clips, seed: int, epoch: int) -> np.ndarray:
@@ -155,6 +161,7 @@ def _train(
     trained = clips.trained_on(one.fits_val)
     shown = epoch_order(one, clips, seed, 0)
     steps = -(-len(shown) // config.batch_size)
+    unwatched = one.fits_val or config.overfit_clips  # a few clips say nothing of others
     batches = partial(make_batches, one, clips, labels=clips.labels)
     environment = describe_environment(clips.frames.fingerprint, precision)
     if one.network in FLOW_NETWORKS:
@@ -170,7 +177,7 @@ def _train(
             train_data=lambda epoch: batches(
                 epoch_order(one, clips, seed, epoch), draw=(seed, epoch)
             ),
-            val_data=None if one.fits_val else batches(clips.of(splits.VAL)),
+            val_data=None if unwatched else batches(clips.of(splits.VAL)),
             epochs=config.epochs,
             seed=seed,
             loss=focal_loss(config.alpha, config.gamma, labels=clips.labels[trained]),

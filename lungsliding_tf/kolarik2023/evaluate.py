@@ -16,6 +16,7 @@ from preprocessing import splits
 from preprocessing.errors import InputError
 from preprocessing.store import Store
 from replication import metrics, run, verdict
+from replication.figures import save_curves
 from replication.records import PREDICTIONS
 from replication.run import RunFolder
 
@@ -40,6 +41,10 @@ def evaluate_run(
             _prediction_row(samples, position, float(score))
             for position, score in zip(scored, scores, strict=True)
         ]
+    )
+    history = folder.history()
+    save_curves(
+        folder.figures() / "curves.png", history, run.best_epoch(history), folder.path.parent.name
     )
     predictions_file = folder.path / PREDICTIONS
     result = metrics.evaluate_predictions(predictions_file, "present", config.mmode_vote) | {

@@ -89,7 +89,7 @@ def _run_folder(
     settings["paper_dataset"] = cell
     settings["store"] = store.fingerprint
     name = experiment_name(config, cell, depth)
-    return RunFolder(config.out / "runs" / STUDY / name / f"seed{seed}", settings)
+    return RunFolder(config.out / "runs" / STUDY / name / f"seed{seed}", settings, config.margin)
 
 
 def _train(

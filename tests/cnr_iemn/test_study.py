@@ -23,7 +23,7 @@ from replication.records import read_csv, read_json
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_FILES = {"config.json", "environment.json", "history.csv", "predictions.csv", "metrics.json",
-             "model.keras", "scans.csv"}  # fmt: skip
+             "model.keras", "scans.csv", "declared.json"}  # fmt: skip
 NETWORKS = ("resnext50_32x4d", "densenet161")
 
 
@@ -70,7 +70,7 @@ def test_run_folders_hold_what_the_contract_names(study):
         path = run_path(config, experiment=experiment)
         model = "classifier.json" if "xgboost" in experiment else "classifier.skops"
         assert {p.name for p in path.iterdir()} == {
-            "config.json", "predictions.csv", "metrics.json", "figures", model
+            "config.json", "declared.json", "predictions.csv", "metrics.json", "figures", model
         }  # fmt: skip
 
 
@@ -194,12 +194,15 @@ def test_the_challenges_tables_are_written_and_verified(study, monkeypatch, caps
     # The one test set is of phantoms that are made like the challenge's third.
     assert "Table 6" not in written and written.count("Table 8: third test set") == 2
     monkeypatch.setattr(sys, "argv", ["verify.py", str(config.out)])
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     runpy.run_path(str(ROOT / "scripts" / "verify.py"), run_name="__main__")
     said = capsys.readouterr().out
     assert written in said
-    (row,) = (row for row in said.splitlines() if row.startswith("| multitask-densenet161-"))
+    page = (config.out / "verdicts.md").read_text(encoding="utf-8")
+    (row,) = (row for row in page.splitlines()
+              if row.startswith("| multitask-densenet161-") and " slices |" in row)  # fmt: skip
     rise = read_json(run_path(config, experiment="multitask-densenet161") / "metrics.json")["rise"]
-    assert "RISE's maximum in the lesion (by chance, in the lungs); stable maps" in said
+    assert "RISE's maximum in the lesion (by chance, in the lungs); stable maps" in page
     assert row.endswith(
         f"| {rise['pointing_game']:.2f} ({rise['chance']:.2f}, {rise['chance_in_lungs']:.2f}); "
         f"{rise['stable']} of 3 |"
@@ -226,7 +229,7 @@ def test_no_file_names_a_person(study, secrets):
 def test_nothing_is_pickled(study):
     config, _, _, _ = study
     suffixes = {p.suffix for p in config.out.rglob("*") if p.is_file()}
-    assert suffixes == {".json", ".csv", ".txt", ".png", ".npy", ".npz", ".keras", ".skops"}
+    assert suffixes == {".json", ".csv", ".md", ".txt", ".png", ".npy", ".npz", ".keras", ".skops"}
     for path in config.out.rglob("*.np[yz]"):
         np.load(path, allow_pickle=False)
 

@@ -9,6 +9,7 @@ keras = pytest.importorskip("keras")
 from preprocessing.errors import InputError  # noqa: E402
 from replication import run  # noqa: E402
 from replication.batches import make_dataset, to_network_input  # noqa: E402
+from replication.records import read_json, write_csv  # noqa: E402
 from replication.run import RunFolder, Training  # noqa: E402
 
 ENVIRONMENT = {"packages": {}}
@@ -295,3 +296,19 @@ def test_several_outputs_have_losses_and_columns_of_their_own(tmp_path, samples)
         assert row["val_loss"] == pytest.approx(weighted, rel=1e-4)
     assert "val_class_accuracy" in lines[0] and "val_region_loss" in lines[0]
     assert set(run.load_model(folder)(to_network_input(clips))) == {"class", "region"}
+
+
+def test_a_margin_is_declared_before_the_run_and_stands(tmp_path):
+    path = tmp_path / "r"
+    declared = path / "declared.json"
+    RunFolder(path, {}, 0.05)
+    RunFolder(path, {}, 0.02)  # nothing was trained yet
+    assert read_json(declared) == {"margin": 0.02}
+    write_csv(path / "history.csv", [{"epoch": 0, "loss": 1.0}])
+    RunFolder(path, {}, 0.02)
+    RunFolder(path, {})  # who only reads declares nothing
+    with pytest.raises(InputError, match="a margin of 0.02 was declared before the run, not 0.1"):
+        RunFolder(path, {}, 0.1)
+    declared.unlink()
+    RunFolder(path, {}, 0.1)
+    assert not declared.exists()  # nobody can declare afterwards

@@ -15,6 +15,7 @@ def call(monkeypatch, capfd):
 
     def call_script(script, *arguments) -> tuple[int, str, str]:
         monkeypatch.chdir(ROOT)
+        monkeypatch.syspath_prepend(str(ROOT / "scripts"))  # as Python does for a script
         monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
         capfd.readouterr()
         status = 0

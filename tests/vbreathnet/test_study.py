@@ -184,39 +184,33 @@ def claimed(
     return verdict.Experiment(model, row, "", (result | {"leaky": leaky},), config)
 
 
-def test_claims_are_judged_by_intervals():
-    lines = claims.judge_claims(
+def test_overfitting_is_judged_by_intervals():
+    found = claims.judge_claims(
         [claimed("V-BreathNet", 0.05, 0.95), claimed("VGG16", 0.05, 0.90),
          claimed("DenseNet", 0.0, 0.945), claimed("MobileNet-V2", 0.025, 0.99)]
     )  # fmt: skip
-    verdicts = [line.split("', ")[1].split(": ")[1] for line in lines]
-    assert verdicts == [
-        "does not hold here",  # V-BreathNet does not overfit
-        "holds here",  # VGG16 overfits
-        "does not hold here",  # DenseNet overfits
-        "inconclusive here",  # MobileNet-V2 overfits
-        "holds here",  # more accurate than VGG16
-        "inconclusive here",  # than DenseNet
-        "does not hold here",  # than MobileNet-V2
+    assert [(v.claim, v.verdict) for v in found] == [
+        ("V-BreathNet does not overfit", "does not hold"),
+        ("VGG16 overfits", "holds"),
+        ("DenseNet overfits", "does not hold"),
+        ("MobileNet-V2 overfits", "inconclusive"),
     ]
+    assert [v.fails for v in found] == [True, False, True, False]
 
 
-def test_claims_leave_shuffled_runs_out_and_keep_leaky_ones_apart():
-    lines = claims.judge_claims(
+def test_claims_leave_shuffled_runs_out_and_mark_leaky_ones():
+    found = claims.judge_claims(
         [claimed("V-BreathNet", 0.05, 0.95), claimed("V-BreathNet", 0, 0.99, leaky=True),
          claimed("V-BreathNet", 0, 0.33, shuffled=True), claimed("VGG16", 0.05, 0.90)]
     )  # fmt: skip
-    assert len(lines) == 4  # three of overfitting, one comparison
-    assert ", LEAKY v-breathnet: holds here" in lines[1]
-    assert lines[3].startswith("claim 'V-BreathNet is more accurate than VGG16', v-breathnet")
+    assert [v.verdict for v in found] == ["does not hold", "LEAKY: holds", "holds"]
 
 
 def test_the_ideal_rate_is_judged_where_there_are_several():
     runs = [claimed("VGG16", 0, 0.9, rate=0.01), claimed("VGG16", 0, 0.95, rate=0.001)]
-    assert (
-        "does not hold here: validation accuracy 0.001: 0.9500, 0.01: 0.9000"
-        in (claims.judge_claims(runs)[-1])
-    )
+    rate = claims.judge_claims(runs)[-1]
+    assert rate.here == "does not hold"
+    assert rate.ours == "validation accuracy 0.001: 0.9500, 0.01: 0.9000"
 
 
 def test_paper_data_is_refused_for_other_counts(small_config):

@@ -179,7 +179,9 @@ def test_a_class_without_clips_and_a_network_with_raft_inside_have_no_picture(
 
 
 def test_in_the_control_experiment_classes_have_its_names(tmp_path, clips, config, sheets):
-    one = Planned("cmwru-control_frozen", replace(config, control_frozen=True), "cmwru")
+    one = Planned(
+        "cmwru-control_frozen", replace(config, control_frozen=True, network=("cmwru",)), "cmwru"
+    )
     scores = np.array([0.4, 0.6, 0.3, 0.9])
     explain.save_explanations(tmp_path, one, build_cropped(), clips, scores)
     assert set(sheets) == {"heatmaps-moving.png", "heatmaps-frozen.png"}

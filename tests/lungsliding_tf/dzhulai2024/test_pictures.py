@@ -108,7 +108,7 @@ def test_counts_have_the_true_class_down_and_both_classes_always(folder):
 
 
 def test_the_control_experiment_has_its_own_classes(config):
-    control = replace(config, control_frozen=True)
+    control = replace(config, control_frozen=True, network=("cmwru",))
     assert pictures.class_names(Planned("cmwru", config, "cmwru")) == ("present", "absent")
     assert pictures.class_names(Planned("cmwru", control, "cmwru")) == ("moving", "frozen")
 

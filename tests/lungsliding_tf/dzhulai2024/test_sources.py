@@ -15,9 +15,10 @@ ENTRY = {"video_name": "a.mp4", "video_class": "ls_a", "cut_interval": [[1, 3], 
 def test_the_released_form_is_read(tmp_path, write_video, write_list):
     write_video(tmp_path, "a.mp4", absent=True, frames=9)
     write_video(tmp_path, "b.mp4", absent=False, frames=4, seed=1)
+    no_patient = {**ENTRY, "patient_id": None}
     other = {"video_name": "b.mp4", "video_class": "ls_p", "cut_interval": [[0, 4]],
              "patient_id": 7, "phantom": True}  # fmt: skip
-    one, two = read_sources(write_list(tmp_path, [ENTRY, other]))
+    one, two = read_sources(write_list(tmp_path, [no_patient, other]))
     assert (one.file, one.label, one.patient, one.is_phantom) == ("a.mp4", 1, "", False)
     assert (two.file, two.label, two.patient, two.is_phantom) == ("b.mp4", 0, "7", True)
     stretches = [(first, len(list(frames))) for first, frames in read_stretches(one)]
@@ -73,6 +74,9 @@ def test_missing_and_odd_frames_are_named(tmp_path, write_video, write_list):
         ([{**ENTRY, "video_class": "absent"}], "entry 1: is malformed.*ls_p or ls_a"),
         ([{**ENTRY, "cut_interval": [[9, 9]]}], "an end before its start"),
         ([{**ENTRY, "cut_interval": []}], "no interval"),
+        ([{**ENTRY, "cut_interval": [[0, float("inf")]]}], "something else than whole numbers"),
+        ([{**ENTRY, "cut_interval": [[0.9, 50.7]]}], "something else than whole numbers"),
+        ([{**ENTRY, "cut_interval": [[0, 50], [20, 60]]}], "overlap"),
         ([{**ENTRY, "video_name": "gone.mp4"}], "gone.mp4 does not exist"),
         ([{**ENTRY, "video_name": "../a.mp4"}], "lies outside"),
         ([ENTRY, ENTRY], "names a.mp4 twice"),

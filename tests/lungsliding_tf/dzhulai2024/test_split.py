@@ -8,7 +8,7 @@ import pytest
 from lungsliding_tf.dzhulai2024.config import DzhulaiConfig
 from lungsliding_tf.dzhulai2024.data import prepare_all
 from lungsliding_tf.dzhulai2024.experiments import EXPERIMENTS, plan, published_config
-from lungsliding_tf.dzhulai2024.split import LEFT_OUT, equalise_ratios, split_clips
+from lungsliding_tf.dzhulai2024.split import LEFT_OUT, _check_parts, equalise_ratios, split_clips
 from preprocessing import splits
 from preprocessing.errors import InputError
 
@@ -105,6 +105,33 @@ def test_a_single_class_is_refused(config, write_cohort, tmp_path):
         split_clips(plan(changed)[0], prepare_all(changed, silent), seed=0)
 
 
+def test_a_part_without_a_class_is_refused(config, write_cohort, tmp_path):
+    """Patients with both classes are stratified by the first, so a part may end without one."""
+    data = write_cohort(tmp_path / "data", present=3, absent=3, frames=14)
+    listed = (data / "sliding_metafile.json").read_text()
+    for number in range(3):
+        listed = listed.replace(f'"patient_id": "p{number + 3}"', f'"patient_id": "p{number}"')
+    (data / "sliding_metafile.json").write_text(listed)
+    mixed = replace(config, data=data, out=tmp_path / "out", allow_mixed_patients=True)
+    clips = split_clips(plan(mixed)[0], prepare_all(mixed, silent), seed=0)
+    assert set(clips.parts) == {"train", "val", "test"}
+    parts, labels = np.array(["train", "train", "val", "test"]), np.array([0, 1, 0, 1])
+    with pytest.raises(InputError, match="the val part has no clip with sliding absent"):
+        _check_parts(clips.frames, parts, labels)
+
+
+def test_dropping_for_equal_ratios_may_not_empty_a_part(config, write_cohort, tmp_path):
+    data = write_cohort(tmp_path / "data", present=3, absent=9, frames=14)
+    equal = replace(config, data=data, out=tmp_path / "out", equal_ratios=True)
+    with pytest.raises(InputError, match="no clip with sliding present.*--no-equal-ratios"):
+        split_clips(plan(equal)[0], prepare_all(equal, silent), seed=0)
+
+
+def test_the_control_freezes_clips_of_one_length_alone(config):
+    with pytest.raises(InputError, match="--control-frozen.*equal --frames"):
+        replace(config, control_frozen=True, network=("cmwru", "rcm2d"), rcm2d_frames=14)
+
+
 def test_every_experiment_is_planned_under_a_name_of_its_own(config):
     everything = replace(config, experiment=tuple(EXPERIMENTS), network=("rcm2d", "cmwra", "cmwru"))
     planned = plan(everything)
@@ -113,6 +140,7 @@ def test_every_experiment_is_planned_under_a_name_of_its_own(config):
     by_name = {one.name: one for one in planned}
     assert by_name["cmwru-dropout_0.6"].config.dropout == 0.6
     assert by_name["cmwru-dropout_0.6"].part == "val" and by_name["cmwru-final"].part == "test"
+    assert by_name["cmwru-batch_size_5"].part == "val" and by_name["rcm2d"].part == "test"
     assert by_name["cmwru-final"].fits_val
     assert by_name["cmwra-flow_step_3-raft-large-crops"].flow_step == 3
     for one in planned:

@@ -180,6 +180,24 @@ def test_frames_vote_for_their_clip(config, stores):
     assert 1 / (1 + np.exp(-logit)) == pytest.approx(share, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"schedule_epochs": 3}, "schedule_epochs is 3, not 16"),
+        ({"chance": 0.01}, "chance is 0.01, not 0.5"),
+        ({"rotation": 0.0}, "rotation is 0.0, not 10.0"),
+        ({"dropout": 0.1}, "dropout is 0.1, not 0.65"),
+        ({"network": ("cmwra",), "flow": "raft-small"}, "flow is raft-small, not raft-large"),
+        ({"network": ("rcm2d",), "two_pools": False}, "two_pools is False, not True"),
+    ],
+)
+def test_other_than_the_stated_settings_are_reasons(config, stores, changes, reason):
+    stated = DzhulaiConfig(config.data, config.out, flow="raft-large")
+    # With RAFT inside all networks read the frames alone, and no weights are looked for here.
+    (one,) = plan(replace(stated, **{"network": ("cmwru",), "raft": "trainable"} | changes))
+    assert reason in train.why_not_comparable(one, stores)
+
+
 def test_shuffled_labels_are_marked(config, stores):
     shuffled = replace(config, shuffle_labels=True, network=("cmwru",))
     (one,) = plan(shuffled)

@@ -1,0 +1,142 @@
+import csv
+
+import pytest
+
+from preprocessing.errors import InputError
+from replication.experiments import find_gaps, find_runs, load_experiments, load_runs
+from replication.records import write_json
+
+RIGHT = [(i % 2, float(i % 2)) for i in range(20)]
+
+
+@pytest.fixture
+def out(tmp_path, binary_run, class_run):
+    binary_run(tmp_path, "one", RIGHT)
+    binary_run(tmp_path, "one", RIGHT, seed=1)
+    class_run(tmp_path, "v-breathnet", [0, 1, 2], [0, 1, 2])
+    fold = tmp_path / "runs" / "cnr_iemn_folds" / "x" / "seed0-fold0of2"
+    fold.mkdir(parents=True)
+    write_json(fold / "config.json", {"study": "cnr_iemn"})
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("named", "kolarik", "vbreathnet"),
+    [
+        ("", 2, 1),
+        ("runs", 2, 1),
+        ("runs/kolarik2023", 2, 0),
+        ("runs/kolarik2023/one", 2, 0),
+        ("runs/kolarik2023/one/seed1", 1, 0),
+        ("runs/vbreathnet", 0, 1),
+    ],
+)
+def test_runs_are_found_at_any_level_and_folds_are_none(out, named, kolarik, vbreathnet):
+    found = find_runs([out / named])
+    assert {k: len(v) for k, v in found.items()} == {
+        k: n for k, n in (("kolarik2023", kolarik), ("vbreathnet", vbreathnet)) if n
+    }
+
+
+def test_a_folder_named_twice_counts_once(out):
+    assert len(find_runs([out, out / "runs", out / "runs/kolarik2023/one"])["kolarik2023"]) == 2
+
+
+def test_folders_that_hold_no_run_of_these_papers_are_refused(tmp_path):
+    with pytest.raises(InputError, match="nowhere: is no folder"):
+        find_runs([tmp_path / "nowhere"])
+    folder = tmp_path / "runs" / "other" / "e" / "seed0"
+    folder.mkdir(parents=True)
+    with pytest.raises(InputError, match="has no config.json"):
+        find_runs([tmp_path])
+    write_json(folder / "config.json", {"study": "other"})
+    with pytest.raises(InputError, match="is a run of 'other'; expected one of kolarik2023"):
+        find_runs([tmp_path])
+
+
+def test_missing_seeds_are_told(out, binary_run):
+    assert find_gaps(find_runs([out])["kolarik2023"]) == []
+    binary_run(out, "one", RIGHT, seed=4)
+    unfinished = out / "runs" / "kolarik2023" / "two" / "seed0"
+    unfinished.mkdir(parents=True)
+    write_json(unfinished / "config.json", {"study": "kolarik2023"})
+    gaps = find_gaps(find_runs([out])["kolarik2023"])
+    assert any("one: has no seed2, seed3, but seed4" in line for line in gaps)
+    assert any("seed0: is not finished" in line for line in gaps) and len(gaps) == 2
+    # Seeds that the user names one by one have no neighbours.
+    named = [out / "runs/kolarik2023/one/seed4"]
+    assert find_gaps(find_runs(named)["kolarik2023"], named) == []
+
+
+def test_experiments_of_one_name_from_two_folders_are_told_apart(tmp_path, binary_run):
+    folders = [binary_run(tmp_path / name, "one", RIGHT) for name in ("first", "second")]
+    assert [e.name for e in load_experiments(folders)] == ["first/one", "second/one"]
+
+
+def test_the_narrowest_declared_margin_counts(tmp_path, binary_run):
+    folders = [binary_run(tmp_path, "one", RIGHT, seed=seed) for seed in range(3)]
+    (e,) = load_experiments(folders)
+    assert e.margin is None
+    for folder, margin in zip(folders, (0.05, 0.02, 0.03), strict=True):
+        write_json(folder / "declared.json", {"margin": margin})
+    assert e.margin == 0.02
+
+
+def change(path, column, value, line=3):
+    """Another value in one line of a predictions file."""
+    rows = list(csv.DictReader(path.open(newline="")))
+    rows[line][column] = value
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "match"),
+    [
+        ("score_present", "nan", "sample 3 of the split test has a score that is no number"),
+        ("score_present", "1.2", "sample 3 of the split test has a score that is no number from"),
+        ("score_present", "inf", "sample 3 of the split test has a score that is no number"),
+        ("score_present", "", "is not a predictions file"),
+        ("label", "2", "sample 3 of the split test has a label that is neither 0 nor 1"),
+        ("label", "-1", "a label that is neither"),
+    ],
+)
+def test_binary_predictions_that_none_can_be_are_refused(
+    tmp_path, binary_run, column, value, match
+):
+    folder = binary_run(tmp_path, "one", RIGHT)
+    change(folder / "predictions.csv", column, value)
+    with pytest.raises(InputError, match=match) as caught:
+        load_runs(tmp_path / "runs" / "kolarik2023")
+    assert "predictions.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "match"),
+    [
+        ("score_Normal", "nan", "sample 3 of the split val has a score that is no number"),
+        ("label", "3", "sample 3 of the split val has a label outside of the 3 classes"),
+        ("label", "-1", "a label outside of the 3 classes"),
+    ],
+)
+def test_class_predictions_that_none_can_be_are_refused(tmp_path, class_run, column, value, match):
+    folder = class_run(tmp_path, "one", [0, 1, 2, 0, 1, 2], [0, 1, 2, 0, 1, 2])
+    change(folder / "predictions.csv", column, value)
+    with pytest.raises(InputError, match=match):
+        load_runs(tmp_path / "runs" / "vbreathnet")
+
+
+def test_an_empty_split_is_refused(tmp_path, binary_run, class_run):
+    binary_run(tmp_path, "one", RIGHT, split="val")
+    with pytest.raises(InputError, match="the split test is empty"):
+        load_runs(tmp_path / "runs" / "kolarik2023")
+    folder = class_run(tmp_path, "one", [0], [0])
+    change(folder / "predictions.csv", "split", "test", line=0)
+    with pytest.raises(InputError, match="the split val is empty"):
+        load_runs(tmp_path / "runs" / "vbreathnet")
+    header = (folder / "predictions.csv").read_text().splitlines()[0]
+    (folder / "predictions.csv").write_text(header + "\n")
+    with pytest.raises(InputError, match="is not a predictions file"):
+        load_runs(tmp_path / "runs" / "vbreathnet")
