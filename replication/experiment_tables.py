@@ -43,8 +43,10 @@ def _level_cells(e: Experiment) -> dict[str, str]:
 
 def _image_cells(e: Experiment) -> dict[str, str]:
     """For studies of several classes: accuracies, the gap, floors and Grad-CAM in the lungs."""
-    gap, low, high = (e.mean("gap", "chosen_epoch", key) for key in ("value", "low", "high"))
-    lungs = "-"
+    gap = lungs = "-"
+    if e.has("gap", "chosen_epoch"):
+        value, low, high = (e.mean("gap", "chosen_epoch", key) for key in ("value", "low", "high"))
+        gap = show(value, (low, high), "+")
     if e.has("lungs"):
         mass, area = e.mean("lungs", "gradcam_mass"), e.mean("lungs", "lung_area")
         lungs = f"{mass:.2f} of its mass, area {area:.2f}"
@@ -52,7 +54,7 @@ def _image_cells(e: Experiment) -> dict[str, str]:
         "accuracy, val": _shown(e, "val", "image", "accuracy"),
         "accuracy, test": _shown(e, "test", "image", "accuracy"),
         "macro F1, test": _shown(e, "test", "image", "macro_f1"),
-        "training less val": show(gap, (low, high), "+"),
+        "training less val": gap,
         "floors, accuracy val / test": ", ".join(
             f"{name} {e.mean('floors', name, 'val', 'floor'):.3f} / "
             f"{e.mean('floors', name, 'test', 'floor'):.3f}"

@@ -131,9 +131,11 @@ def load_experiments(folders: Iterable[Path]) -> list[Experiment]:
             by_folder.setdefault(folder.parent, []).append(folder)
     for folder, finished in by_folder.items():
         for runs in _of_equal_settings(finished):
-            config = read_json(runs[0] / CONFIG)
+            config = _read(runs[0] / CONFIG, "paper_row", "paper_dataset")
             results = tuple(
-                read_json(run / METRICS) | _recompute(run / PREDICTIONS, config) for run in runs
+                _read(run / METRICS, "leaky", "not_comparable")
+                | _recompute(run / PREDICTIONS, config)
+                for run in runs
             )
             name = folder.name
             if [other.name for other in by_folder].count(name) > 1:  # of several --out folders
@@ -143,6 +145,19 @@ def load_experiments(folders: Iterable[Path]) -> list[Experiment]:
             row, dataset = config["paper_row"], config["paper_dataset"]
             experiments.append(Experiment(name, row, dataset, results, config, tuple(runs)))
     return experiments
+
+
+def _read(path: Path, *needed: str) -> dict:
+    """A JSON file of a run that has these keys.
+
+    Raises:
+        InputError: it has not, or cannot be read.
+    """
+    content = read_json(path)
+    missing = [key for key in needed if key not in content]
+    if missing:
+        raise InputError(f"{path}: has no {', '.join(missing)}; delete its folder and run again")
+    return content
 
 
 def _of_equal_settings(runs: list[Path]) -> list[list[Path]]:
@@ -161,6 +176,11 @@ def _recompute(predictions: Path, config: dict) -> dict[str, dict]:
         found = evaluate_class_predictions(predictions, tuple(config["classes"]), level)
         needed = "val"
     else:
+        if "positive" not in config:
+            raise InputError(
+                f"{predictions.with_name(CONFIG)}: names neither classes nor the positive one; "
+                "delete its folder and run again"
+            )
         found = evaluate_predictions(predictions, config["positive"], config.get("vote", "mean"))
         needed = "test"
     if needed not in found:

@@ -82,19 +82,20 @@ def _judge_one(
     """One printed number beside an experiment's; `against` are further reasons not to compare."""
     if margin is None:
         margin = MARGIN if e.margin is None else e.margin
-    if reported.metric in COUNTS:
-        ours = e.mean("parameters", reported.metric)
-        # Equal counts agree on any data; others may be those of a network for other images.
-        reasons = e.not_comparable if ours != reported.value else ()
-        judged = judge(reported, ours, ours, ours, 0, e.seeds, reasons, margin=margin)
-        return replace(judged, experiment=e.name, by_seed=e.values("parameters", reported.metric))
-    part, level, metric = e.place_of(reported)
+    counted = reported.metric in COUNTS
+    part, level, metric = ("parameters", "", reported.metric) if counted else e.place_of(reported)
     missing = "" if e.has(part) else f"the runs have no {part}"
-    if not missing and not e.has(part, level, metric):
+    if not missing and not e.has(*filter(None, (part, level, metric))):
         missing = f"the runs measure no {metric.replace('_', ' ')}"
     if missing:
         return Verdict(reported, math.nan, math.nan, math.nan, 0, e.seeds, NOT_COMPARABLE,
                        missing, e.name, margin=margin)  # fmt: skip
+    if counted:
+        ours = e.mean(part, metric)
+        # Equal counts agree on any data; others may be those of a network for other images.
+        reasons = e.not_comparable if ours != reported.value else ()
+        judged = judge(reported, ours, ours, ours, 0, e.seeds, reasons, margin=margin)
+        return replace(judged, experiment=e.name, by_seed=e.values(part, metric))
     ours = e.mean(part, level, metric, "value")
     low, high = mean_interval(e, part, level, metric)
     n, patients = (round(e.mean(part, level, key)) for key in ("n", "patients"))

@@ -64,7 +64,12 @@ def judge_paper(
         experiments: its runs; none for claims of architecture alone.
         margin: of agreement; what the runs declared if it is not given.
         reported: other printed numbers than those of the package.
+
+    Raises:
+        InputError: a margin that is no share.
     """
+    if margin is not None and not 0 < margin < 1:
+        raise InputError(f"--margin is {margin}; it has to be between 0 and 1")
     verdicts = judge_runs(paper, experiments, margin, reported)
     declared = [e.margin for e in experiments if e.margin is not None]
     within = margin if margin is not None else min(declared, default=MARGIN)

@@ -81,8 +81,6 @@ def main() -> None:
 def _check(arguments: Arguments) -> None:
     if not arguments.out and not arguments.architecture:
         raise InputError("name a folder with runs, such as replication-output/classroom")
-    if arguments.margin is not None and not 0 < arguments.margin < 1:
-        raise InputError(f"--margin is {arguments.margin}; it has to be between 0 and 1")
     if arguments.reported and not arguments.paper:
         raise InputError("--reported is one paper's: name it with --paper")
 

@@ -23,7 +23,7 @@ def judge_claims(experiments: Sequence[Experiment]) -> list[ClaimVerdict]:
     training accuracy less validation accuracy with its interval.
     """
     judged = [e for e in experiments if not e.config["shuffle_labels"]]
-    verdicts = [_overfitting(e) for e in judged if e.row]
+    verdicts = [_overfitting(e) for e in judged if e.row and e.has("gap", "chosen_epoch")]
     for model in dict.fromkeys(e.config["model"] for e in judged):
         rates = [e for e in judged if e.config["model"] == model and model != OURS]
         if len({e.config["learning_rate"] for e in rates}) > 1:

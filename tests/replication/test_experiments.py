@@ -140,3 +140,20 @@ def test_an_empty_split_is_refused(tmp_path, binary_run, class_run):
     (folder / "predictions.csv").write_text(header + "\n")
     with pytest.raises(InputError, match="is not a predictions file"):
         load_runs(tmp_path / "runs" / "vbreathnet")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "match"),
+    [
+        ("metrics.json", {"leaky": False}, "metrics.json: has no not_comparable"),
+        ("config.json", {"positive": "present"}, "config.json: has no paper_row, paper_dataset"),
+        ("config.json", {"paper_row": "r", "paper_dataset": "d"}, "names neither classes nor"),
+    ],
+)
+def test_records_that_lack_what_judging_needs_are_refused(
+    tmp_path, binary_run, file, content, match
+):
+    folder = binary_run(tmp_path, "one", RIGHT)
+    write_json(folder / file, content)
+    with pytest.raises(InputError, match=match):
+        load_runs(tmp_path / "runs" / "kolarik2023")

@@ -65,3 +65,17 @@ def test_pretrained_weights_take_networks_of_full_width(replicate, capsys):
     assert config.width == 1 and config.weights == "imagenet"
     assert capsys.readouterr().out.startswith("--weights imagenet: width 1, not 0.25, since")
     assert replicate(weights="random").width == 0.25 and not capsys.readouterr().out
+
+
+def test_the_page_comes_last_and_the_margin_reaches_the_study(replicate, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(replicate.module, "replicate_vbreathnet", lambda a: asked.append(a))
+    report = importlib.import_module("report")
+    monkeypatch.setattr(report, "make_report", lambda out: asked.append(out))
+    arguments = ["vbreathnet", "--size", "smoke", "--out", str(tmp_path), "--margin", "0.05"]
+    monkeypatch.setattr("sys.argv", ["replicate.py", *arguments])
+    replicate.module.main()
+    study, out = asked
+    assert out == (tmp_path / "smoke",)
+    assert replicate.module.given(study)["margin"] == 0.05
+    assert replicate(margin=0.04).margin == 0.04

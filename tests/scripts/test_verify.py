@@ -125,7 +125,7 @@ def test_bad_input_is_one_line_and_exits_2(call, tmp_path):
     assert code == 2 and "is no folder" in line
     code, _, line = verify(call)
     assert code == 2 and "name a folder with runs" in line
-    code, _, line = verify(call, tmp_path / "seeds", "--margin", "3")
+    code, _, line = verify(call, tmp_path / "seeds", "--partial", "--margin", "3")
     assert code == 2 and "--margin is 3.0" in line
 
 
