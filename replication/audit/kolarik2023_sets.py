@@ -84,7 +84,7 @@ def find_data_sets(tables: Tables) -> list[DataSet]:
 
 
 def check_test_sets(sets: list[DataSet]) -> Iterator[Finding]:
-    """Which class counts each test set had, and which of them cannot be a part of what is stated."""
+    """Which class counts each test set had, and which cannot be a part of what is stated."""
     for s in sets:
         if not s.fits:
             yield Finding(
