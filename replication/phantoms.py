@@ -1,6 +1,7 @@
 """What phantom cohorts of every kind share: stratified parameters, and a folder whole or absent."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -12,6 +13,25 @@ from typing import Any
 import numpy as np
 
 from preprocessing.errors import InputError
+
+
+
+def seed_of(name: str) -> int:
+    """A seed for phantoms of one's own, from a name such as a student's id.
+
+    Small and capital letters are the same, and blanks around the name do not count.
+
+    Returns:
+        0 to 2^31 - 1; equal names give equal seeds on every machine.
+
+    Raises:
+        InputError: the name is empty.
+    """
+    plain = name.strip().lower()
+    if not plain:
+        raise InputError("the name is empty; type your own, it decides which phantoms you get")
+    return int.from_bytes(hashlib.sha256(plain.encode()).digest()[:4], "big") >> 1
+
 
 # A drawn parameter is a dataclass field that knows its quantile function, from 0..1 to its range.
 
