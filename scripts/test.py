@@ -15,8 +15,8 @@ WORKERS = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def main() -> int:
-    """Install with the test extra, then run ruff and pytest; the exit status is theirs."""
-    enter(("test",))
+    """Install with the test and exercise extras, then run ruff and pytest; the exit status is theirs."""
+    enter(("exercises", "test"))
     arguments = sys.argv[1:]
     selection = [] if "--slow" in arguments else ["-m", "not slow"]
     arguments = [a for a in arguments if a != "--slow"]
