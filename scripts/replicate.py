@@ -71,6 +71,7 @@ def main() -> None:
     import tyro
 
     from preprocessing.errors import InputError
+    from replication.occupied import alone_in
 
     paper = Annotated[
         Literal["all", "kolarik2023", "vbreathnet", "cnr_iemn", "dzhulai2024"],
@@ -85,17 +86,18 @@ def main() -> None:
         raise InputError(
             "--data is one paper's: name it, as in scripts/replicate.py vbreathnet --data DIR"
         )
-    if chosen in ("all", "kolarik2023"):
-        replicate_kolarik2023(arguments)
-    if chosen in ("all", "vbreathnet"):
-        replicate_vbreathnet(arguments)
-    if chosen in ("all", "cnr_iemn"):
-        replicate_cnr_iemn(arguments)
-    if chosen in ("all", "dzhulai2024"):
-        replicate_dzhulai2024(arguments)
-    from report import make_report
+    with alone_in(arguments.out / arguments.size):
+        if chosen in ("all", "kolarik2023"):
+            replicate_kolarik2023(arguments)
+        if chosen in ("all", "vbreathnet"):
+            replicate_vbreathnet(arguments)
+        if chosen in ("all", "cnr_iemn"):
+            replicate_cnr_iemn(arguments)
+        if chosen in ("all", "dzhulai2024"):
+            replicate_dzhulai2024(arguments)
+        from report import make_report
 
-    make_report((arguments.out / arguments.size,))
+        make_report((arguments.out / arguments.size,))
 
 
 def replicate_kolarik2023(arguments: Arguments) -> None:

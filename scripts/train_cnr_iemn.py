@@ -9,6 +9,7 @@ python scripts/train_cnr_iemn.py --data DIR --out DIR --stop-after prepare
 import tyro
 
 from replication.cli import quiet_start, run_command
+from replication.occupied import alone_in
 
 
 def main() -> None:
@@ -18,18 +19,19 @@ def main() -> None:
     from cnr_iemn.segmentation import report_segmentation
 
     config = tyro.cli(CnrIemnConfig, description=__doc__)
-    stores = prepare_all(config, print)
-    report_segmentation(config, stores[0], print)
-    if config.stop_after == "prepare":
-        return
-    # Loaded only now: preparing needs no TensorFlow, and bad input is told before its start.
-    with quiet_start():
-        from cnr_iemn.train import run_study
-    from replication.verdict import format_verdicts
+    with alone_in(config.out):
+        stores = prepare_all(config, print)
+        report_segmentation(config, stores[0], print)
+        if config.stop_after == "prepare":
+            return
+        # Loaded only now: preparing needs no TensorFlow, and bad input is told before its start.
+        with quiet_start():
+            from cnr_iemn.train import run_study
+        from replication.verdict import format_verdicts
 
-    verdicts = run_study(config, stores, print)
-    if verdicts:
-        print(format_verdicts(verdicts))
+        verdicts = run_study(config, stores, print)
+        if verdicts:
+            print(format_verdicts(verdicts))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ python scripts/train_kolarik2023.py --data DIR --out DIR --stop-after prepare
 import tyro
 
 from replication.cli import quiet_start, run_command
+from replication.occupied import alone_in
 
 
 def main() -> None:
@@ -16,17 +17,18 @@ def main() -> None:
     from lungsliding_tf.kolarik2023.data import prepare_all
 
     config = tyro.cli(KolarikConfig, description=__doc__)
-    stores = prepare_all(config, print)
-    if config.stop_after == "prepare":
-        return
-    # Loaded only now: preparing needs no TensorFlow, and bad input is told before its start.
-    with quiet_start():
-        from lungsliding_tf.kolarik2023.train import run_study
-    from replication.verdict import format_verdicts
+    with alone_in(config.out):
+        stores = prepare_all(config, print)
+        if config.stop_after == "prepare":
+            return
+        # Loaded only now: preparing needs no TensorFlow, and bad input is told before its start.
+        with quiet_start():
+            from lungsliding_tf.kolarik2023.train import run_study
+        from replication.verdict import format_verdicts
 
-    verdicts = run_study(config, stores, print)
-    if verdicts:
-        print(format_verdicts(verdicts))
+        verdicts = run_study(config, stores, print)
+        if verdicts:
+            print(format_verdicts(verdicts))
 
 
 if __name__ == "__main__":

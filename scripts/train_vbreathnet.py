@@ -8,6 +8,7 @@ python scripts/train_vbreathnet.py --data DIR --out DIR --stop-after prepare
 import tyro
 
 from replication.cli import quiet_start, run_command
+from replication.occupied import alone_in
 
 
 def main() -> None:
@@ -17,18 +18,19 @@ def main() -> None:
     from vbreathnet.quality import report_quality
 
     config = tyro.cli(VBreathNetConfig, description=__doc__)
-    store = prepare(config, print)
-    report_quality(config, store, print)
-    if config.stop_after == "prepare":
-        return
-    # Loaded only now: preparing needs no TensorFlow, and bad input is told before its start.
-    with quiet_start():
-        from vbreathnet.train import run_study
-    from replication.verdict import format_verdicts
+    with alone_in(config.out):
+        store = prepare(config, print)
+        report_quality(config, store, print)
+        if config.stop_after == "prepare":
+            return
+        # Loaded only now: preparing needs no TensorFlow, and bad input is told before its start.
+        with quiet_start():
+            from vbreathnet.train import run_study
+        from replication.verdict import format_verdicts
 
-    verdicts = run_study(config, store, print)
-    if verdicts:
-        print(format_verdicts(verdicts))
+        verdicts = run_study(config, store, print)
+        if verdicts:
+            print(format_verdicts(verdicts))
 
 
 if __name__ == "__main__":
