@@ -15,7 +15,7 @@ WORKERS = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def main() -> int:
-    """Install what tests and exercises need, then run ruff and pytest; the exit status is theirs."""
+    """Install what the tests need, then run ruff and pytest; the exit status is theirs."""
     enter(("exercises", "test"))
     arguments = sys.argv[1:]
     selection = [] if "--slow" in arguments else ["-m", "not slow"]
