@@ -45,7 +45,7 @@ STAGES = (
     Stage("training", lambda out: (out / RUN / "config.json").exists()
           and not (out / RUN / "model.keras").exists(), 7, 9.0),
     Stage("evaluation", lambda out: (out / RUN / "model.keras").exists()
-          and not (out / RUN / "metrics.json").exists(), 5, 3.0),
+          and not (out / RUN / "metrics.json").exists(), 5, 1.2),
 )  # fmt: skip
 
 
@@ -77,7 +77,8 @@ class Witness:
         """Whatever a later run may not make again, with what would change if it did."""
         store, run = self.out / STORE, self.out / RUN
         if store.exists():
-            assert len(np.load(store / "samples.npy", mmap_mode="r")) == len(rows(store / "index.csv"))
+            samples = np.load(store / "samples.npy", mmap_mode="r")
+            assert len(samples) == len(rows(store / "index.csv"))
             assert not (store / "progress.json").exists()
             yield "store", (store / "samples.npy").stat().st_mtime_ns
         if (run / "history.csv").exists():
