@@ -14,7 +14,13 @@ Matrices = Mapping[tuple[str, str], Confusion]
 """Recovered matrices by (row, dataset)."""
 
 
-def check_repeated(tables: Tables, matrices: Matrices) -> Iterator[Finding]:
+Impossible = Mapping[tuple[str, str, str], tuple[list[str], str]]
+"""By (row, dataset, metric) the printed texts that are proven wrong, and the proof."""
+
+
+def check_repeated(
+    tables: Tables, matrices: Matrices, impossible: Impossible | None = None
+) -> Iterator[Finding]:
     """Numbers that two tables print differently for one row, data set, metric and class."""
     cells: dict[tuple[str, ...], dict[str, list[str]]] = {}
     for r in tables.metrics:
@@ -25,13 +31,17 @@ def check_repeated(tables: Tables, matrices: Matrices) -> Iterator[Finding]:
         if len(printed) < 2:
             continue
         said = "; ".join(f"{text} in {' and '.join(where)}" for text, where in printed.items())
-        notes, wrong = [], None
+        notes, wrong, strength = [], None, PROVEN
         matrix = matrices.get((row, dataset))
         if matrix and metric in LINEAR:
             for text in printed:
                 found = shares_of(matrix, metric, text)
                 notes.append(f"{text} of {matrix.n} is {_spelled(found, matrix.n)}")
-                wrong = wrong if found else text
+                wrong, strength = (wrong, strength) if found else (text, STRONG)
+        texts, proof = (impossible or {}).get((row, dataset, metric), ([], ""))
+        if texts and texts != list(printed):
+            (wrong, *_), strength = texts, PROVEN
+            notes.append(proof)
         texts = list(printed)
         if len(texts) == 2:
             swapped = sorted(texts[0]) == sorted(texts[1])
@@ -44,7 +54,7 @@ def check_repeated(tables: Tables, matrices: Matrices) -> Iterator[Finding]:
         if wrong:
             claim += f"; {wrong} is the wrong one"
         yield Finding(
-            f"two-values-{metric}-{row}-{dataset}", TOPIC, claim, "; ".join(notes), PROVEN,
+            f"two-values-{metric}-{row}-{dataset}", TOPIC, claim, "; ".join(notes), strength,
             ", ".join(where for places in printed.values() for where in places),
         )  # fmt: skip
 
@@ -91,34 +101,64 @@ def check_names(tables: Tables) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+Fits = Mapping[tuple[str, str], tuple[Mapping[str, str], list[tuple[int, int]]]]
+"""By (row, dataset) the printed metrics, and all class counts that fit, be it truncated."""
+
+
 def check_constant(
-    matrices: Matrices, answer: str, where: str, topic: str = "Metrics"
+    matrices: Matrices, fits: Fits, answer: str, where: str, topic: str = "Metrics"
 ) -> Iterator[Finding]:
-    """Rows less accurate, or with a lower F1, than always giving one answer."""
+    """Rows less accurate, or with a lower F1, than always giving one answer.
+
+    Shown for `matrices`, proven where it is the same for all that `fits` allow.
+    """
     below, low_f1 = [], []
+    settled = {"accuracy": True, "f1": True}
     for (row, dataset), m in matrices.items():
+        metrics, classes = fits[row, dataset]
         most = max(m.positives, m.negatives)
         name = f"{row} on {dataset}" if dataset not in ("val", "test", "") else row
         if m.tp + m.tn < most:
             below.append(f"{name} {four(m.metric('accuracy'))} < {most}/{m.n} = "
                          f"{four(Fraction(most, m.n))}")  # fmt: skip
+        settled["accuracy"] &= _one_sided(
+            metrics["accuracy"], [Fraction(max(pair), sum(pair)) for pair in classes]
+        )
+        if m.positives < m.negatives:
+            continue
         constant = Fraction(2 * m.positives, 2 * m.positives + m.negatives)
-        if m.positives >= m.negatives and m.metric("f1") < constant:
+        if m.metric("f1") < constant:
             low_f1.append(f"{name} {four(m.metric('f1'))} < {four(constant)}")
+        settled["f1"] &= _one_sided(metrics["f1"], [Fraction(2 * p, 2 * p + q) for p, q in classes])
+
+    def finish(metric: str) -> tuple[str, str]:
+        if not settled[metric]:
+            return "; by the smallest class counts that fit", STRONG
+        return "; so for all class counts that fit, rounded or truncated", PROVEN
+
     if below:
+        note, strength = finish("accuracy")
         yield Finding(
             "below-constant-accuracy", topic,
             f"{len(below)} of {len(matrices)} rows {'is' if len(below) == 1 else 'are'} less "
             f"accurate than always saying {answer}",
-            "; ".join(below), PROVEN, where,
+            "; ".join(below) + note, strength, where,
         )  # fmt: skip
     if low_f1:
+        note, strength = finish("f1")
         yield Finding(
             "below-constant-f1", topic,
             f"{len(low_f1)} of {len(matrices)} rows {'has' if len(low_f1) == 1 else 'have'} a "
             f"lower F1 than always saying {answer}",
-            "; ".join(low_f1), PROVEN, where,
+            "; ".join(low_f1) + note, strength, where,
         )  # fmt: skip
+
+
+def _one_sided(text: str, others: list[Fraction]) -> bool:
+    """Whether whatever prints so is below all of the others, or below none."""
+    found = parse_printed(text).range()
+    low, high = Fraction(found.low, found.scale), Fraction(found.high, found.scale)
+    return high < min(others) or low >= max(others)
 
 
 def check_same_rows(tables: Tables, among: tuple[str, ...], metrics: tuple[str, ...]

@@ -6,7 +6,7 @@ from itertools import product
 from math import ceil, floor
 
 from replication.audit.checks import check_names
-from replication.audit.digits import parse_printed, percent, rounded
+from replication.audit.digits import parse_printed, percent, plain, rounded
 from replication.audit.findings import PROVEN, STRONG, WEAK, Finding
 from replication.audit.order import check_claims
 from replication.audit.quotes import check_text
@@ -36,6 +36,7 @@ def audit(tables: Tables) -> Iterator[Finding]:
         yield from _normal_validation(tables, validating)
     yield from _copies(tables)
     yield from _second_task(tables)
+    yield from _decay(tables)
     yield from _scans(tables)
     yield from check_teams(tables)
     yield from check_text(tables, {})
@@ -271,15 +272,18 @@ def _scans(tables: Tables) -> Iterator[Finding]:
             f"{n}/{total}; {share}. {trained} = {total - n} train", STRONG,
             "section 3.1; Figure 10",
         )  # fmt: skip
+    yield from _two_stages(tables, n, total)
     cut = {row: text for row, text in table_5.items() if not recover_shares(text, n, "rounded")}
     for row, text in cut.items():
         (k,) = recover_shares(text, n, "truncated")
+        never = [m for m in others if not recover_shares(text, m, "rounded")]
+        note = f"; nor is it a rounded share of {' or '.join(map(str, never))}" if never else ""
         yield Finding(
             f"truncated-{row}", SCANS,
             f"{percent(parse_printed(text).value, 2)}, the accuracy of {row} in Table 5, was "
             "truncated",
             f"{k}/{n} = {percent(Fraction(k, n), 3)}; the {len(table_5) - len(cut)} others are "
-            "rounded shares", PROVEN, "Table 5; abstract",
+            f"rounded shares{note}", PROVEN if never == others else STRONG, "Table 5; abstract",
         )  # fmt: skip
     svm = table_5["CNR-IEMN, SVM"]
     (k,), (other,) = recover_shares(whole, n), recover_shares(svm, n)
@@ -290,5 +294,51 @@ def _scans(tables: Tables) -> Iterator[Finding]:
             f"XGBoost's {whole} and the SVM's {svm} on all features are not far apart for {n} "
             "scans",
             f"95 % Wilson intervals of {k} and {other}: {low:.3f} to {high:.3f} and {low_svm:.3f} "
-            f"to {high_svm:.3f}", PROVEN, "Table 5",
+            f"to {high_svm:.3f}, if it is {n} scans", STRONG, "Table 5",
+        )  # fmt: skip
+
+
+def _two_stages(tables: Tables, n: int, total: int) -> Iterator[Finding]:
+    """What the second stage learnt from, and what is left to choose networks on."""
+    shares = [tables.count(part, "percent") for part in ("training", "validation")]
+    classes = (NORMAL, COVID, CAP)
+    held = sum(tables.count("slice networks, validation", "scans", c) for c in classes)
+    labelled = sum(
+        tables.count("slice labels" if c == CAP else "slice networks", "scans", c) for c in classes
+    )
+    accuracies = [r for r in tables.metrics if r.table in SLICE_TABLES]
+    rows = [r for r in tables.metrics if r.table == "5"]
+    if sum(shares) == 100:
+        yield Finding(
+            "no-part-to-choose-on", SCANS,
+            "No scans were kept apart to choose networks, scenario and classifier on: these were "
+            "compared on the scans that Table 5 is of",
+            f"{shares[0]} % + {shares[1]} % = 100 %: {total} = {total - n} + {n}, and no third "
+            f"part is named. Table 5 compares {len(rows)} accuracies on the {n} scans, Tables 1 to "
+            f"4 {len(accuracies)} accuracies on slices of {held} of them. The best of so many is "
+            "no estimate for new scans", STRONG, "sections 3.1, 3.3 and 4.2",
+        )  # fmt: skip
+    train = labelled - held
+    yield Finding(
+        "second-stage-in-sample", SCANS,
+        "The second stage learnt from answers to slices that the first stage had trained on",
+        f"{labelled} scans less the {held} that validate trained the slice networks: {train} of "
+        f"the {total - n} scans whose features trained the second stage (3.3.2), "
+        f"{percent(Fraction(train, total - n), 0)}, and none of the {n} that it was validated on. "
+        "Features are surer there than on new scans", STRONG, "sections 3.3 and 3.3.2",
+    )  # fmt: skip
+
+
+def _decay(tables: Tables) -> Iterator[Finding]:
+    """Whether a learning rate can have decayed by so much."""
+    rate, by = (
+        parse_printed(tables.setting("training", name)).value
+        for name in ("learning rate", "learning rate decays by")
+    )
+    if rate < by:
+        yield Finding(
+            "decays-by-a-factor", SLICES,
+            f'A learning rate that "decays by {plain(by)}" decays by that factor',
+            f"{plain(rate)} - {plain(by)} = {plain(rate - by)} is no learning rate", PROVEN,
+            "sections 4.2.1 to 4.2.4",
         )  # fmt: skip

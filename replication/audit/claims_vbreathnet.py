@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import log
 
 from replication.audit.checks import check_names, check_repeated
-from replication.audit.digits import parse_printed, percent, plain
+from replication.audit.digits import parse_printed, percent, plain, rounded
 from replication.audit.findings import PROVEN, STRONG, WEAK, Finding
 from replication.audit.order import check_claims
 from replication.audit.quotes import check_text
@@ -231,8 +231,9 @@ def _networks(tables: Tables) -> Iterator[Finding]:
             f"features: {', '.join(f'{name} {width}' for name, width in widths.items())}, whole "
             f"numbers {len(widths)} times out of {len(widths)}, and the widths of DenseNet121, "
             "MobileNetV2 and VGG16. A 3x3 convolution with global pooling has this count, and so "
-            "has a dense layer on 3 x 3 x features", PROVEN, "Table 3",
+            "has a dense layer on 3 x 3 x features", STRONG, "Table 3",
         )  # fmt: skip
+    yield from _training_times(tables)
     losses = [as_printed(r) for r in tables.metrics
               if (r.table, r.metric) == ("3", "cross_entropy")]  # fmt: skip
     constant = log(classes)
@@ -267,6 +268,23 @@ def _networks(tables: Tables) -> Iterator[Finding]:
                 f"{best}; below the floor from epoch {steps * every + 1} on", PROVEN,
                 "sections 3.3 and 4",
             )  # fmt: skip
+
+
+def _training_times(tables: Tables) -> Iterator[Finding]:
+    """Whether training times can be held against one another."""
+    minutes = [r for r in tables.counts if r.metric == "minutes of training"]
+    hours = [r for r in tables.counts if r.metric == "hours of training"]
+    for r in hours:
+        long = parse_printed(as_printed(r)).value * 60
+        longest = max(int(m.value) for m in minutes)
+        yield Finding(
+            "training-times", NETWORKS,
+            f"The training time of {r.row} cannot be held against the others': it had no GPU (3.2)",
+            f"{as_printed(r)} hours are {plain(long)} minutes for the same epochs, "
+            f"{rounded(long / longest, 1)} times the {longest} of the slower of the others, "
+            f"{' and '.join(f'{m.value:.0f}' for m in minutes)}; how much of it is the network's "
+            "is not known", STRONG, "Table 3; section 3.2",
+        )  # fmt: skip
 
 
 def _ranges(numbers: list[int]) -> str:

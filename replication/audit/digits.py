@@ -8,10 +8,19 @@ from typing import Literal
 from preprocessing.errors import InputError
 
 Printing = Literal["rounded", "truncated", "either"]
-"""How numbers were cut to their printed digits. Half a digit may go up or to even when rounded;
-truncated digits are dropped, towards zero; "either" lets each number have its own way."""
+"""How numbers were cut to their printed digits.
+
+"rounded" takes every value that is off by half a digit or less, both ends included. By decimals
+half a digit goes up or to even, but papers are printed from binary floats, whose last bit decides:
+0.295 prints as 0.29, since the double nearest to it lies below, and an F1 of 0.375 as 0.37 if it
+was computed as 2 x 0.3 x 0.5 / (0.3 + 0.5). So no end can be ruled out by its digit, and a range
+closed at both ends loses no true matrix.
+
+"truncated" takes what has these digits, as decimals, before others were dropped, towards zero.
+"either" lets each number have its own way."""
 
 MOST_DECIMALS = 10  # whatever is computed with them stays within 64 bits
+MOST_DIGITS = 30  # before the point; a share needs three
 _NUMBER = re.compile(r"([+-]?)(\d*)(?:\.(\d*))?\s*(%?)")
 
 
@@ -74,12 +83,14 @@ def parse_printed(text: str) -> Printed:
     """Read a number as it is printed, such as 0.7047, .7047, 70.47 or 90.38 %.
 
     Raises:
-        InputError: it is no number, or has more than ten decimals as a share of 1.
+        InputError: it is no number, is too long, or has more than ten decimals as a share of 1.
     """
     match = _NUMBER.fullmatch(text.strip())
     if match is None or not (match[2] or match[3]):
-        raise InputError(f"{text!r} is no number; write it as 0.7047 or 70.47 %")
+        raise InputError(f"{text[:MOST_DIGITS]!r} is no number; write it as 0.7047 or 70.47 %")
     sign, whole, decimals, percent = match[1], match[2], match[3] or "", match[4]
+    if len(whole) > MOST_DIGITS:
+        raise InputError(f"'{whole[:MOST_DIGITS]}...' is too long to be a share")
     if len(decimals) + 2 * bool(percent) > MOST_DECIMALS:
         raise InputError(f"{text!r} has more than {MOST_DECIMALS} decimals, as a share of 1")
     digits = int(whole + decimals or "0") * (-1 if sign == "-" else 1)

@@ -6,7 +6,7 @@ from itertools import permutations
 
 from replication.audit.checks import LABELS, TOPIC, Matrices
 from replication.audit.digits import parse_printed
-from replication.audit.findings import PROVEN, Finding
+from replication.audit.findings import PROVEN, STRONG, Finding
 from replication.audit.recorded import OUTSIDE, Tables, as_printed, named
 from replication.audit.recover import LINEAR
 from replication.printed import Reported
@@ -84,6 +84,7 @@ def _quoted(tables: Tables, quoted: Reported, matrices: Matrices) -> Finding:
         of_row = (r.row, r.dataset) == (quoted.row, quoted.dataset) and r.table != quoted.table
         if of_row and not same_cell and _agree(quoted, r):
             found.setdefault(label(r), []).append(named(r.table))
+    printed_too = bool(found)
     matrix = matrices.get((quoted.row, quoted.dataset))
     for name in LINEAR if matrix else ():
         exact = matrix.metric(name)
@@ -101,7 +102,8 @@ def _quoted(tables: Tables, quoted: Reported, matrices: Matrices) -> Finding:
     return Finding(
         f"text-{quoted.table.split()[-1]}-{quoted.metric}-{quoted.row}", TOPIC,
         f"The {label(quoted)} of {quoted.row} in {quoted.table}, {value}, is {rest}",
-        "; ".join(notes), PROVEN, ", ".join([quoted.table, *tables_named]),
+        "; ".join(notes), STRONG if found and not printed_too else PROVEN,
+        ", ".join([quoted.table, *tables_named]),
     )  # fmt: skip
 
 

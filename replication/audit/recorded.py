@@ -5,6 +5,9 @@ Beside `<paper>.csv`, the metrics of the tables, `replication/reported/` holds w
 the running text); `<paper>_claims.csv` (which number is said to be the larger),
 `<paper>_names.csv` (names that have to differ or to agree) and `<paper>_layers.csv` (printed
 summaries of networks). A `table` that begins with "outside" is no part of the paper.
+
+A claim of order is one line for each comparison. Where the text names metrics it is held against
+these, else against all shares of its table; one without any printed number is "unprinted".
 """
 
 import csv

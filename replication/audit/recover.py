@@ -97,12 +97,12 @@ def recover_confusions(
         TooManyMatrices: the numbers leave more than a million, or too many to search.
     """
     found = []
-    for block in _search(_Problem(metrics, max_n, n, positives, negatives, printing)):
+    problem = _Problem(metrics, max_n, n, positives, negatives, printing)
+    for block in _search(problem):
         found.append(block)
         if sum(map(len, found)) > MOST_MATRICES:
             raise TooManyMatrices(
-                f"more than {MOST_MATRICES:,} confusion matrices fit; give the number of samples, "
-                "more metrics, or a smaller limit"
+                f"more than {MOST_MATRICES:,} confusion matrices fit; {problem.advice}"
             )
     cells = np.concatenate([np.empty((0, 4), np.int64), *found])
     order = np.lexsort((cells[:, 0], cells[:, 0] + cells[:, 1], cells.sum(axis=1)))
@@ -169,6 +169,7 @@ class _Problem:
         self.ranges = {m: p.range(printing) for m, p in check_metrics(metrics).items()}
         if n is None and None not in (positives, negatives):
             n = positives + negatives
+        self.advice = _advice(n, positives, negatives)
         self.max_n = max_n if n is None else n
         if not 2 <= self.max_n <= MOST_SAMPLES:
             raise InputError(f"{self.max_n} samples cannot be searched; take 2 to {MOST_SAMPLES:,}")
@@ -202,6 +203,15 @@ class _Problem:
                 numerator, denominator = (cells @ np.array(form) for form in LINEAR[name])
             inside &= np.asarray(found.holds(numerator, denominator), bool)
         return cells[inside]
+
+
+def _advice(n: int | None, positives: int | None, negatives: int | None) -> str:
+    """What would narrow a search, of what was not given."""
+    if n is None:
+        return "give the number of samples, more metrics, or a smaller limit"
+    if positives is None and negatives is None:
+        return "give the samples of one class, or more metrics"
+    return "give more metrics"
 
 
 def _mcc_fits(found, tp: int, fn: int, tn: int, fp: int) -> bool:
@@ -303,7 +313,6 @@ def _choose_order(problem: _Problem) -> tuple[int, ...]:
     best = min(permutations(range(4)), key=work)
     if work(best) > MOST_WORK:
         raise TooManyMatrices(
-            f"too few numbers to search up to {problem.max_n:,} samples; give the number of "
-            "samples, more metrics, or a smaller limit"
+            f"too few numbers to search up to {problem.max_n:,} samples; {problem.advice}"
         )
     return best

@@ -4,8 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from math import comb
 
+from preprocessing.errors import InputError
 from replication.audit.digits import Printed, Printing, parse_printed
-from replication.audit.recover import MOST_MATRICES, TooManyMatrices
+from replication.audit.recover import MOST_MATRICES, TooManyMatrices, check_metrics
+
+OF_A_CLASS = ("sensitivity", "precision", "f1", "specificity", "npv")
+"""Metrics of one class among several: that class against all others."""
 
 
 def recover_shares(text: str, n: int, printing: Printing = "either") -> list[int]:
@@ -13,6 +17,7 @@ def recover_shares(text: str, n: int, printing: Printing = "either") -> list[int
 
     Raises:
         InputError: the text is no number.
+        TooManyMatrices: more than a million k do.
     """
     return _shares(parse_printed(text), n, printing)
 
@@ -20,7 +25,10 @@ def recover_shares(text: str, n: int, printing: Printing = "either") -> list[int
 def _shares(printed: Printed, n: int, printing: Printing) -> list[int]:
     found = printed.range(printing)
     first, last = -(-found.low * n // found.scale), found.high * n // found.scale
-    return [k for k in range(max(first, 0), min(last, n) + 1) if found.holds(k, n)]
+    span = range(max(first, 0), min(last, n) + 1)
+    if len(span) > MOST_MATRICES:
+        raise TooManyMatrices(f"more than {MOST_MATRICES:,} numbers of {n:,} print so")
+    return [k for k in span if found.holds(k, n)]
 
 
 def recover_sizes(
@@ -45,25 +53,35 @@ def recover_class_matrices(
 
     Args:
         row_sums: samples of each class, in the order of rows and columns.
-        printed: class to metric to printed number; recall, precision and f1.
+        printed: class to metric (OF_A_CLASS or their other names) to printed number.
         accuracy: printed accuracy over all classes.
 
     Raises:
+        InputError: a metric that is none of one class, or a number that no share can be.
         TooManyMatrices: the recalls leave too many rows to try.
     """
     names = list(row_sums)
-    ranges = {
-        (name, metric): parse_printed(text).range(printing)
-        for name, of_class in printed.items()
-        for metric, text in of_class.items()
-    }
+    numbers = {
+        (name, metric): number
+        for name, of_class in printed.items() if of_class
+        for metric, number in check_metrics(of_class).items()
+    }  # fmt: skip
+    for name, metric in numbers:
+        if metric not in OF_A_CLASS:
+            raise InputError(
+                f"{metric} of a class ({name}) is not known; known are {', '.join(OF_A_CLASS)}"
+            )
+    ranges = {place: number.range(printing) for place, number in numbers.items()}
     whole = parse_printed(accuracy).range(printing) if accuracy else None
     choices = []
     for i, (name, total) in enumerate(row_sums.items()):
-        wanted = ranges.get((name, "recall"))
-        right = [k for k in range(total + 1) if wanted is None or wanted.holds(k, total)]
-        if sum(comb(total - k + len(names) - 2, len(names) - 2) for k in right) > MOST_MATRICES:
-            raise TooManyMatrices(f"too many rows of {name} fit its recall")
+        wanted = numbers.get((name, "sensitivity"))
+        right = _shares(wanted, total, printing) if wanted else range(total + 1)
+        rows = 0
+        for k in right:
+            rows += comb(total - k + len(names) - 2, len(names) - 2)
+            if rows > MOST_MATRICES:
+                raise TooManyMatrices(f"too many rows of {name} fit its recall")
         choices.append([row for k in right for row in _rows(i, k, total, len(names))])
     count = 1
     for rows in choices:
@@ -95,7 +113,11 @@ def _fits(matrix: ClassMatrix, names: list[str], ranges: Mapping, whole) -> bool
     for i, name in enumerate(names):
         right, truly = matrix[i][i], sum(matrix[i])
         said = sum(row[i] for row in matrix)
-        shares = {"precision": (right, said), "f1": (2 * right, truly + said)}
+        others = n - truly - said + right  # of other classes, and not called this one
+        shares = {
+            "precision": (right, said), "f1": (2 * right, truly + said),
+            "specificity": (others, n - truly), "npv": (others, n - said),
+        }  # fmt: skip
         for metric, share in shares.items():
             if (name, metric) in ranges and not ranges[name, metric].holds(*share):
                 return False

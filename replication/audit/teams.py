@@ -72,7 +72,7 @@ def read_results(tables: Tables) -> Results:
     overall: dict[str, dict[str, list[int]]] = {}
     for r in tables.metrics:
         if r.table == OVERALL:
-            found = recover_shares(as_printed(r), whole[r.positive_class], "rounded")
+            found = recover_shares(as_printed(r), whole[r.positive_class])
             overall.setdefault(r.row, {})[r.positive_class] = found
     last = {}
     for table, rows in lines.items():
@@ -82,6 +82,51 @@ def read_results(tables: Tables) -> Results:
             del totals[OWN]  # lines above it are left out
         last[table] = min(totals.values())
     return Results(lines, sizes, overall, whole, last)
+
+
+def own_place(tables: Tables, table: str) -> tuple[int, int, str, str] | None:
+    """The best and worst place that OWN can have in a ranked table that leaves lines out.
+
+    With them who is level with it, and who has more by which sum. A line that is left out has what
+    Figure 11 leaves over from the other tables, and where these leave the team out too, they leave
+    0 to their last line to it. None where the table is no such one.
+    """
+    if table not in {r.table for r in tables.metrics if r.metric == CORRECT}:
+        return None
+    results = read_results(tables)
+    mine = results.lines[table][OWN][ALL]
+    ahead, level, worst = [], [], 1
+    for team in results.overall:
+        if team == OWN:
+            continue
+        least, most, text = _right_answers(results, table, team)
+        worst += most > mine
+        if least > mine:
+            ahead.append((least, f"{team} {text}"))
+        if least == most == mine:
+            level.append(team)
+    ahead.sort(key=lambda pair: -pair[0])
+    return 1 + len(ahead), worst, ", ".join(level), ", ".join(text for _, text in ahead)
+
+
+def _right_answers(results: Results, table: str, team: str) -> tuple[int, int, str]:
+    """The fewest and the most right answers of a team in a table, and how the fewest come about."""
+    if team in results.lines[table]:
+        right = results.lines[table][team][ALL]
+        return right, right, str(right)
+    whole = results.overall[team]
+    sums = [*whole[ALL]]
+    if not results.adds_up(team):
+        sums.append(sum(ks[0] for c, ks in whole.items() if c != ALL))
+    others = [t for t in results.lines if t != table]
+    known = {t: results.lines[t][team][ALL] for t in others if team in results.lines[t]}
+    most_there = [known.get(t, results.last[t]) for t in others]
+    left = min(sums) - sum(most_there)
+    text = f"{min(sums)} - {' - '.join(map(str, most_there))} = {left}"
+    if len(known) < len(others) or len(sums) > 1:
+        text += " or more"
+    most = min(max(sums) - sum(known.values()), results.last[table], results.sizes[table][ALL])
+    return max(left, 0), most, text
 
 
 def _overall(tables: Tables, results: Results) -> Iterator[Finding]:

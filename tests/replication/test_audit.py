@@ -1,7 +1,10 @@
 import logging
+from collections.abc import Iterator
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, localcontext
+from fractions import Fraction
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +21,7 @@ from replication.audit import (
     recover_sizes,
 )
 from replication.audit.digits import parse_printed, rounded
-from replication.audit.recover import METRICS
+from replication.audit.recover import ALIASES, METRICS
 
 logging.getLogger("mlscorecheck").setLevel(logging.WARNING)
 THEIR_NAMES = {
@@ -174,6 +177,48 @@ def test_half_a_digit_goes_up_or_to_even_and_dropped_digits_lead_to_zero():
     assert Confusion(1, 2, 1, 2) not in recover_confusions({"mcc": "-0.34"}, n=6)
 
 
+def ways_to_round(k: int, n: int, decimals: int) -> Iterator[str]:
+    """k of n as decimals, doubles and 32-bit floats print it rounded, as a share and in percent."""
+    with localcontext() as context:
+        context.prec = 50
+        share = Decimal(k) / n
+        for way in ("half up", "half even"):
+            yield f"{share.quantize(Decimal(1).scaleb(-decimals), rounding=WAYS[way])}"
+    yield f"{k / n:.{decimals}f}"
+    yield f"{1 - (n - k) / n:.{decimals}f}"
+    yield f"{round(k / n, decimals):.{decimals}f}"
+    yield f"{np.round(k / n, decimals):.{decimals}f}"
+    yield f"{np.float32(k) / np.float32(n):.{decimals}f}"
+    yield f"{k / n:.{decimals}%}".replace("%", " %")
+    if decimals <= 2:  # 32 bits have no more digits to give
+        yield f"{np.float32(100) * (np.float32(k) / np.float32(n)):.{decimals}f} %"
+
+
+@pytest.mark.parametrize("decimals", range(1, 5))
+def test_rounded_loses_nothing_that_floats_print_and_takes_nothing_beyond_half_a_digit(decimals):
+    for n in (*range(1, 81), 125, 160, 200, 250, 400, 625, 800, 1000, 2000):
+        for k in range(n + 1):
+            for text in set(ways_to_round(k, n, decimals)):
+                found = recover_shares(text, n, "rounded")
+                assert k in found, (text, k, n)
+                printed = parse_printed(text)
+                for other in (found[0], found[-1]):
+                    off = abs(Fraction(other, n) - printed.value) * printed.scale
+                    assert off <= Fraction(1, 2), (text, other, n)
+
+
+def test_a_half_goes_either_way_when_floats_are_printed():
+    # By decimals 0.295 is 0.30 either way; the double nearest to it lies below.
+    assert f"{59 / 200:.2f}" == "0.29" and 59 in recover_shares("0.29", 200, "rounded")
+    # An F1 of 6/16 = 0.375 exactly, taken from precision 0.3 and recall 0.5.
+    f1 = 2 * 0.3 * 0.5 / (0.3 + 0.5)
+    assert f"{f1:.2f}" == "0.37" and f"{6 / 16:.2f}" == "0.38"
+    for text in ("0.37", "0.38"):
+        assert Confusion(3, 3, 3, 7) in recover_confusions({"f1": text}, n=16, printing="rounded")
+    assert 12 not in recover_shares("0.36", 32, "rounded")
+    assert 12 not in recover_shares("0.39", 32, "rounded")
+
+
 def test_nothing_of_nothing_prints_as_zero():
     silent = Confusion(0, 3, 5, 0)  # never says positive
     assert silent in recover_confusions({"precision": "0.00", "f1": "0.0"}, n=8)
@@ -195,8 +240,33 @@ def test_class_matrices_of_known_rows():
         assert rounded(parse_printed("1").value * m[1][1] / sum(r[1] for r in m), 2) in (
             "0.97", "0.98",
         )  # fmt: skip
-    with pytest.raises(TooManyMatrices):
-        recover_class_matrices({"a": 3000, "b": 3000, "c": 3000}, {})
+    for most in (3000, 1_000_000):
+        with pytest.raises(TooManyMatrices):
+            recover_class_matrices({"a": most, "b": most, "c": most}, {})
+
+
+def test_class_matrices_know_the_other_metrics_of_a_class_and_their_names():
+    sizes = {"a": 4, "b": 3, "c": 2}
+    every = recover_class_matrices(sizes, {})
+    matrix = ((3, 1, 0), (0, 2, 1), (1, 0, 1))
+    assert matrix in every
+    for name, text in (("specificity", "0.80"), ("npv", "0.80"), ("tpr", "75 %"), ("ppv", "0.75")):
+        found = recover_class_matrices(sizes, {"a": {name: text}})
+        assert matrix in found and len(found) < len(every), name
+        assert all(
+            m in found
+            for m in every
+            if can_print(ALIASES.get(name, name), _one_against_the_rest(m, 0), text)
+        )
+    for name in ("accuracy", "mcc", "kappa"):
+        with pytest.raises(InputError, match=name):
+            recover_class_matrices(sizes, {"a": {name: "0.8"}})
+
+
+def _one_against_the_rest(matrix, place: int) -> Confusion:
+    n, said = sum(map(sum, matrix)), sum(row[place] for row in matrix)
+    tp, positives = matrix[place][place], sum(matrix[place])
+    return Confusion(tp, positives - tp, n - positives - said + tp, said - tp)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +284,8 @@ def test_class_matrices_of_known_rows():
         ({"accuracy": "0.9"}, {"n": 1}, "2 to 1,000,000"),
         ({"accuracy": "0.12345678901"}, {}, "more than 10 decimals"),
         ({"accuracy": "12.345678901 %"}, {}, "more than 10 decimals"),
+        ({"accuracy": "9" * 5000}, {}, "too long"),
+        ({"accuracy": "0" * 5000}, {}, "too long"),
     ],
 )
 def test_wrong_input_is_one_line(metrics, arguments, message):
@@ -227,6 +299,22 @@ def test_too_little_to_go_by_is_said_at_once():
         recover_confusions({"accuracy": "0.9"}, max_n=5000)
     with pytest.raises(TooManyMatrices, match="more than 1,000,000"):
         recover_confusions({"accuracy": "0.90", "sensitivity": "0.80", "f1": "0.85"})
+    with pytest.raises(TooManyMatrices, match="more than 1,000,000"):
+        recover_shares("0.9", 10**13)
+
+
+@pytest.mark.parametrize(
+    ("known", "advice"),
+    [
+        ({}, "give the number of samples, more metrics, or a smaller limit"),
+        ({"n": 100_000}, "give the samples of one class, or more metrics"),
+        ({"positives": 50_000, "negatives": 50_000}, "give more metrics"),
+    ],
+)
+def test_what_would_help_is_what_was_not_given(known, advice):
+    with pytest.raises(TooManyMatrices) as caught:
+        recover_confusions({"mcc": "0.9"}, max_n=100_000, **known)
+    assert str(caught.value).endswith(advice)
 
 
 @pytest.mark.parametrize(
