@@ -156,6 +156,9 @@ class CnrIemnConfig:
     """Of the second task's loss; the first has 1 (section 4.2.4)."""
     precision: Literal["float32", "auto"] = "float32"
     """Ours: auto takes mixed_float16 on GPUs and mixed_bfloat16 on CPUs that multiply it."""
+    devices: Literal["one", "all"] = "one"
+    """all: each batch is shared among the GPUs of the machine, batch norm too; dropout draws other
+    masks, and samples that cannot be shared equally are left out of an epoch. Ours."""
 
     groups: int = 20
     """Groups of slices of a scan whose predictions are counted (section 3.3.2)."""
@@ -165,8 +168,12 @@ class CnrIemnConfig:
     meet. Ours; 0 leaves it with the published way alone, which is reported in any case."""
 
     jobs: int = 1
-    """Slice networks trained and evaluated at once, each in a process with its share of the cores:
-    on a CPU two small ones together take less time than one after the other. Ours."""
+    """Slice networks trained and evaluated at once, each in a process with its share of the cores
+    and the memory of one: on a CPU two small ones together take less time than one after the other.
+    Scans are read on all cores in any case. Ours."""
+    cluster: str | None = None
+    """Do both on a Dask cluster, named by its scheduler's address such as tcp://10.0.0.5:8786.
+    Ours."""
     rise_slices: int = 2
     """Slices of each class that are explained (Figures 13 to 15: two)."""
     rise_masks: int = 4000

@@ -5,17 +5,18 @@ kept: the first stage takes those with a label, the second stage all. Labels of 
 stored; `split.py` reads them, so that other labels need no second reading of the scans.
 """
 
+import contextlib
 import hashlib
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import cv2
 import numpy as np
-from joblib import Parallel, cpu_count, delayed
+from joblib import cpu_count
 from tqdm import tqdm
 
 from cnr_iemn.config import CLASSES, CnrIemnConfig
@@ -27,6 +28,7 @@ from preprocessing.ct import read_volume
 from preprocessing.errors import InputError
 from preprocessing.lungs import segment_lungs
 from preprocessing.store import Store, StoreWriter
+from replication.workers import read_ahead
 
 # Raise it when `prepare` comes to make other samples of the same files: stores are then rebuilt.
 RECIPE_VERSION = 2
@@ -137,44 +139,19 @@ def _write_store(
         done = set(writer.done)
         waiting = [scan for scan in scans if scan.file not in done]
         bar = tqdm(waiting, f"prepare {folder.name}", unit="scan", disable=None)
-        for scan, prepared in zip(bar, _prepare_each(config, data, waiting), strict=True):
-            for sample, row in zip(prepared.samples, prepared.rows, strict=True):
-                writer.add(sample, row)
-            for warning in prepared.warnings:
-                say(warning)
-            summary = {"file": scan.file, "reason": "", "slices": len(prepared.rows)}
-            writer.finish_source(summary | {"warnings": " ".join(prepared.warnings)})
+        # A scan that cannot be used is told at its turn, when those before it are written.
+        found = read_ahead(
+            partial(prepare_scan, config, data), waiting, cpu_count(), config.cluster
+        )
+        with contextlib.closing(found):
+            for scan, prepared in zip(bar, found, strict=True):
+                for sample, row in zip(prepared.samples, prepared.rows, strict=True):
+                    writer.add(sample, row)
+                for warning in prepared.warnings:
+                    say(warning)
+                summary = {"file": scan.file, "reason": "", "slices": len(prepared.rows)}
+                writer.finish_source(summary | {"warnings": " ".join(prepared.warnings)})
         return writer.close()
-
-
-def _prepare_each(
-    config: CnrIemnConfig, data: Path, scans: list[ScanFiles]
-) -> Iterator[PreparedScan]:
-    """`prepare_scan` of each in their order, one a core at a time.
-
-    A scan that cannot be used is told at its turn, when those before it have been handed out.
-    """
-    parallel = Parallel(n_jobs=cpu_count(), return_as="generator")
-    found = parallel(delayed(_try_scan)(config, data, scan) for scan in scans)
-    try:
-        for prepared in found:
-            if isinstance(prepared, Exception):
-                raise prepared
-            yield prepared
-    finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # joblib would warn of the scans that are given up
-            found.close()
-
-
-def _try_scan(
-    config: CnrIemnConfig, data: Path, scan: ScanFiles
-) -> PreparedScan | InputError | OSError:
-    """`prepare_scan`, or its error: one that is raised in a worker costs all finished scans."""
-    try:
-        return prepare_scan(config, data, scan)
-    except (InputError, OSError) as error:
-        return error
 
 
 def prepare_scan(config: CnrIemnConfig, data: Path, scan: ScanFiles) -> PreparedScan:

@@ -1,7 +1,6 @@
 """From the predicted slices of a scan to the patient: group percentages, XGBoost and SVM."""
 
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,9 +10,9 @@ import skops.io
 from scipy.special import softmax
 from sklearn.svm import SVC
 from xgboost import XGBClassifier
-from xgboost.core import XGBoostError
 
 from preprocessing.errors import InputError
+from preprocessing.tables import shown
 
 Classifier = Literal["xgboost", "svm"]
 CLASSIFIERS: tuple[Classifier, ...] = ("svm", "xgboost")
@@ -107,16 +106,59 @@ def load_classifier(folder: Path, kind: Classifier) -> XGBClassifier | SVC:
             classifier = skops.io.load(path, trusted=[])
             if not isinstance(classifier, SVC):
                 raise ValueError(f"holds a {type(classifier).__name__}, no SVM")
+            # What is damaged inside shows only when it is used.
+            classifier.decision_function(np.zeros((1, classifier.n_features_in_)))
             return classifier
         content = path.read_bytes()
-        if "learner" not in json.loads(content):  # XGBoost ends the process on an empty file
-            raise ValueError("holds no model of XGBoost")
+        _check_trees(json.loads(content))
         classifier = XGBClassifier()
         classifier.load_model(bytearray(content))
         return classifier
-    except (OSError, ValueError, TypeError, KeyError, XGBoostError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # of any kind: both libraries interpret whatever the file says
+        reason = shown(" ".join(str(error).splitlines()[:1]) or type(error).__name__)
         raise InputError(f"{path}: cannot be loaded ({reason}); train again") from error
+
+
+def _check_trees(document: dict) -> None:
+    """Refuse trees whose numbers lead out of their arrays: XGBoost follows them and crashes.
+
+    Raises:
+        ValueError, or whatever else a document of another form leads to.
+    """
+    learner = document["learner"]  # XGBoost ends the process on an empty file
+    sizes, model = learner["learner_model_param"], learner["gradient_booster"]["model"]
+    trees, counts = model["trees"], model["gbtree_model_param"]
+    classes, features = max(int(sizes["num_class"]), 1), int(sizes["num_feature"])
+    of_class = _whole(model["tree_info"], len(trees))
+    rounds = _whole(model["iteration_indptr"], None)
+    is_sound = int(counts["num_trees"]) == len(trees) and int(counts["num_parallel_tree"]) == 1
+    is_sound &= 0 <= of_class.min(initial=0) and of_class.max(initial=0) < classes
+    is_sound &= np.array_equal(rounds, np.arange(0, len(trees) + 1, classes))
+    for tree in trees:
+        nodes = int(tree["tree_param"]["num_nodes"])
+        left, right, split, kind, _ = (
+            _whole(tree[name], nodes)
+            for name in ("left_children", "right_children", "split_indices", "split_type",
+                         "default_left")
+        )  # fmt: skip
+        for name in ("split_conditions", "base_weights", "loss_changes", "sum_hessian", "parents"):
+            is_sound &= len(tree[name]) == nodes
+        inner, number = left != -1, np.arange(nodes)
+        is_sound &= nodes > 0 and np.array_equal(inner, right != -1) and not kind.any()
+        for children in (left[inner], right[inner]):  # behind their parent: no way leads back
+            is_sound &= bool(((number[inner] < children) & (children < nodes)).all())
+        is_sound &= 0 <= split.min(initial=0) and split.max(initial=0) < features
+        is_sound &= not any(content for name, content in tree.items() if "categories" in name)
+    if not is_sound:
+        raise ValueError("its trees are damaged")
+
+
+def _whole(numbers: list, length: int | None) -> np.ndarray:
+    """A list of so many whole numbers as an array."""
+    array = np.array(numbers)
+    if array.ndim != 1 or array.dtype.kind != "i" or length not in (None, len(array)):
+        raise ValueError("its trees are damaged")
+    return array
 
 
 def read_features(

@@ -72,6 +72,7 @@ def run_folder(config: CnrIemnConfig, slices: Slices, slice_run: SliceRun) -> Ru
     names += () if is_plain(scenario) else COPY_SETTINGS
     names += ("regions", "region_weight") if scenario == "multitask" else ()
     settings = {name: getattr(config, name) for name in names}
+    settings |= {"devices": config.devices} if config.devices != "one" else {}
     settings |= {
         "study": STUDY,
         "seed": slice_run.seed,

@@ -9,6 +9,7 @@ from cnr_iemn.config import CLASSES
 from preprocessing.errors import InputError
 from preprocessing.nifti import is_nifti
 from preprocessing.series import DICOM_SUFFIXES
+from preprocessing.tables import check_name
 
 # Released: "COVID-19 subjects" (sample data), "COVID-19" (index), "COVID-19 Cases" (statistics).
 _CLASS_FOLDER = re.compile(
@@ -88,8 +89,15 @@ def natural_order(name: str) -> list:
 
 
 def visible(folder: Path) -> Iterator[Path]:
-    """What lies in a folder, by name, without hidden files."""
-    return (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+    """What lies in a folder, by name, without hidden files.
+
+    Raises:
+        InputError: a name that is not UTF-8.
+    """
+    for path in sorted(folder.iterdir()):
+        check_name(path)
+        if not path.name.startswith("."):
+            yield path
 
 
 def class_of(name: str) -> str | None:

@@ -5,7 +5,6 @@ Index.csv, not its `Label Index`, which skips 43. Labels run head first, which i
 file names.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from cnr_iemn.config import CLASSES, NORMAL
 from cnr_iemn.scans import ScanFiles, class_of, find_scans, natural_order, visible
 from preprocessing.errors import InputError
+from preprocessing.tables import check_inside, open_array, read_table, shown
 from preprocessing.volume import find_gaps
 
 LOBES = ("LLL", "LUL", "RLL", "RML", "RUL")  # Released: the order of the published lobe array
@@ -179,14 +179,9 @@ def _label_files(data: Path) -> dict[str, Path]:
 
 def _read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """The rows of a CSV file that must have some columns; empty rows are left out."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            rows = [{k: (v or "").strip() for k, v in row.items() if k} for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: is not a CSV table ({error}); correct it") from error
-    rows = [row for row in rows if any(row.values())]
+    table = read_table(path)
+    missing = [name for name in columns if name not in table.columns]
+    rows = [row for _, row in table.rows if any(row.values())]
     if missing or not rows:
         lack = f"column {missing[0]!r}" if missing else "row"
         raise InputError(f"{path}: has no {lack}; expected {', '.join(columns)}")
@@ -198,7 +193,8 @@ def _check_diagnosis(path: Path, patient: str, said: str, scans: dict[str, ScanF
     diagnosis = class_of(said)
     if diagnosis is None:
         raise InputError(
-            f"{path}: diagnosis {said!r} of {patient}; expected one of {', '.join(CLASSES)}"
+            f"{path}: diagnosis '{shown(said)}' of {shown(patient)}; expected one of "
+            f"{', '.join(CLASSES)}"
         )
     if patient in scans and scans[patient].diagnosis != diagnosis:
         raise InputError(
@@ -235,8 +231,9 @@ def _read_table(path: Path, version: str, scans: Sequence[ScanFiles]) -> dict[st
         wrong = [name for name in (column, *lobes) if row[name] not in ("0", "1")]
         if wrong:
             raise InputError(
-                f"{path}: row {number} has {row[wrong[0]]!r} as {wrong[0]}; expected 0 or 1"
+                f"{path}: row {number} has '{shown(row[wrong[0]])}' as {wrong[0]}; expected 0 or 1"
             )
+        check_inside(row["file"], path.parent, f"{path}: row {number}")
         of_patient.setdefault(row["patient"], []).append(row)
     labels = {}
     for patient, own in of_patient.items():
@@ -244,7 +241,8 @@ def _read_table(path: Path, version: str, scans: Sequence[ScanFiles]) -> dict[st
         names = {row["file"].replace("\\", "/").split("/")[-1]: k for k, row in enumerate(own)}
         if len(names) < len(own) or len(diagnoses) > 1:
             raise InputError(
-                f"{path}: {patient} has two rows of one file, or two diagnoses; correct the table"
+                f"{path}: {shown(patient)} has two rows of one file, or two diagnoses; correct the "
+                "table"
             )
         infection = np.array([row[column] == "1" for row in own])
         by_lobe = np.array([[row[lobe] == "1" for lobe in lobes] for row in own])
@@ -275,7 +273,7 @@ def _read_arrays(
     for row, infected, by_lobe in zip(rows, infection, lobes, strict=True):
         patient = row["Folder/ID"]
         if patient in labels:
-            raise InputError(f"{index}: lists {patient} twice; keep one row")
+            raise InputError(f"{index}: lists {shown(patient)} twice; keep one row")
         diagnosis = _check_diagnosis(index, patient, row["Diagnosis"], by_patient)
         _check_labels(source, patient, diagnosis, infected, by_lobe)
         labels[patient] = PatientLabels(infected, None)
@@ -284,10 +282,7 @@ def _read_arrays(
 
 def _read_array(path: Path, shape: tuple[int | None, ...], index: Path) -> np.ndarray:
     """bool array of a .npy file of 0 and 1 whose axes must have the lengths of `shape`."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: is not a readable array; copy the file again") from error
+    array = open_array(path)
     fits = array.ndim == len(shape) and all(
         expected in (None, length) for expected, length in zip(shape, array.shape, strict=True)
     )

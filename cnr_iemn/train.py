@@ -1,14 +1,9 @@
 """The study: slice networks in the paper's scenarios, then patients, and the verdict on both."""
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
-from unittest import mock
 
 import keras
-from joblib import Parallel, delayed
-from joblib.externals.loky import get_reusable_executor
 
 from cnr_iemn import challenge, diagnose, pictures
 from cnr_iemn.backbones import build_backbone
@@ -32,8 +27,10 @@ from preprocessing.store import Store, write_text
 from replication import run, verdict
 from replication.environment import describe_environment, set_precision
 from replication.fused import FusedAdam
+from replication.occupied import in_turn
 from replication.records import write_csv
 from replication.run import RunFolder, Training
+from replication.workers import do_all
 
 
 def run_study(
@@ -66,13 +63,10 @@ def run_study(
     for seed in seeds:
         say(f"seed {seed}: {slices_of[seed].describe()}")
     runs = [slice_run for seed in seeds for slice_run in list_runs(config, seed)]
-    if config.jobs == 1:
-        for slice_run in runs:
-            train_and_evaluate(
-                config, slice_run, slices_of[slice_run.seed], tests, weights, reasons_of, say
-            )
-    else:
-        _run_in_processes(config, stores, runs, weights, reasons_of)
+    if config.jobs > 1 or config.cluster:
+        runs = _all_at_once(config, runs)
+    tasks = [(one, slices_of[one.seed], tests, weights, reasons_of) for one in runs]
+    do_all(partial(train_and_evaluate, config), tasks, say, config.jobs, config.cluster)
     if "multitask" in config.scenario and config.stop_after == "evaluate":
         for seed in seeds:
             diagnose.diagnose_patients(config, slices_of[seed], tests, reasons_of)
@@ -138,57 +132,27 @@ def train_and_evaluate(
     """One slice network, as far as it is not done yet."""
     folder = run_folder(config, slices, slice_run)
     precision = set_precision(config.precision)
-    if not folder.trained:
-        name = f"{folder.path.parent.name}/{folder.path.name}"
-        environment = describe_environment(slices.scans.store.fingerprint, precision)
-        environment["initial_weights"] = str(weights[slice_run.network])
-        _train(config, folder, slice_run, slices, environment, lambda line: say(f"{name}: {line}"))
-    if config.stop_after == "evaluate" and not is_evaluated(config, folder, tests):
-        reasons = reasons_of[slice_run.network]
-        evaluate_run(config, folder, slice_run, slices, tests, reasons)
+    name = f"{folder.path.parent.name}/{folder.path.name}"
+    with in_turn(folder.path, say):
+        if not folder.trained:
+            environment = describe_environment(slices.scans.store.fingerprint, precision)
+            environment["initial_weights"] = str(weights[slice_run.network])
+            _train(
+                config, folder, slice_run, slices, environment, lambda line: say(f"{name}: {line}")
+            )
+        if config.stop_after == "evaluate" and not is_evaluated(config, folder, tests):
+            reasons = reasons_of[slice_run.network]
+            evaluate_run(config, folder, slice_run, slices, tests, reasons)
 
 
-def _run_in_processes(
-    config: CnrIemnConfig,
-    stores: Sequence[Store],
-    runs: Sequence[SliceRun],
-    weights: dict[Network, InitialWeights],
-    reasons_of: dict[Network, list[str]],
-) -> None:
-    """`train_and_evaluate` of each run, several at once, in processes with fewer threads each."""
-    threads = max((os.cpu_count() or 1) // config.jobs, 1)
-    folders = [store.folder for store in stores]
-    # TensorFlow takes it from the environment when it starts; a started one cannot be changed.
-    inherited = {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": "1",
-                 "TQDM_DISABLE": "1"}  # fmt: skip
-    # Whole networks first, then the folds, those of the last network first: the worker that ended
-    # with it has its graph compiled already.
+def _all_at_once(config: CnrIemnConfig, runs: Sequence[SliceRun]) -> list[SliceRun]:
+    """The order for several processes: whole networks first, then folds, the last network's first.
+
+    The process that ended with that network has its graph compiled already.
+    """
     whole = [slice_run for slice_run in runs if slice_run.fold is None]
-    folds = sorted(
-        (slice_run for slice_run in runs if slice_run.fold is not None),
-        key=lambda slice_run: -config.network.index(slice_run.network),
-    )
-    get_reusable_executor().shutdown(wait=True)  # `prepare` left workers without this environment
-    with mock.patch.dict(os.environ, inherited):
-        Parallel(n_jobs=config.jobs, batch_size=1)(
-            delayed(_work)(config, folders, slice_run, weights, reasons_of)
-            for slice_run in [*whole, *folds]
-        )
-
-
-def _work(
-    config: CnrIemnConfig,
-    folders: list[Path],
-    slice_run: SliceRun,
-    weights: dict[Network, InitialWeights],
-    reasons_of: dict[Network, list[str]],
-) -> None:
-    """`train_and_evaluate` in a process of its own, which opens the stores itself."""
-    stores = [Store(folder) for folder in folders]
-    labels = read_slice_labels(config.data, config.labels)
-    slices = split_scans(config, stores[0], labels, slice_run.seed)
-    tests = read_test_sets(config, stores[1:])
-    train_and_evaluate(config, slice_run, slices, tests, weights, reasons_of, print)
+    folds = [slice_run for slice_run in runs if slice_run.fold is not None]
+    return whole + sorted(folds, key=lambda fold: -config.network.index(fold.network))
 
 
 def _train(
@@ -229,6 +193,7 @@ def _train(
             chosen_by="last",
             fuse_batch_norm=True,
             graph=graph_of(config, slice_run, environment["precision"]),
+            devices=config.devices,
         ),
         environment,
         say,

@@ -1,12 +1,11 @@
 """labels.csv of a lung sliding data set: which videos there are, whose, and what they show."""
 
-import csv
-import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from preprocessing.errors import InputError
+from preprocessing.tables import check_inside, exists, read_table, shown
 from preprocessing.video import list_videos
 
 LABELS_FILE = "labels.csv"
@@ -41,17 +40,11 @@ def read_labels(data: Path, allow_mixed_patients: bool = False) -> list[Labelled
     if not table.is_file():
         raise InputError(f"{table}: not found; --data needs a folder with labels.csv in it "
                          f"(columns {', '.join(REQUIRED_COLUMNS)})")  # fmt: skip
-    try:
-        lines = table.read_text(encoding="utf-8-sig").splitlines()
-        delimiter = ";" if lines and ";" in lines[0] else ","  # what some spreadsheets export
-        reader = csv.DictReader(lines, delimiter=delimiter)
-        rows = [(reader.line_num, row) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{table}: is not a UTF-8 CSV file ({error})") from error
-    missing = [c for c in REQUIRED_COLUMNS if not rows or c not in rows[0][1]]
+    read = read_table(table, semicolons=True)  # which some spreadsheets export
+    missing = [c for c in REQUIRED_COLUMNS if not read.rows or c not in read.columns]
     if missing:
         raise InputError(f"{table}: lacks the columns {', '.join(missing)} or has no rows")
-    videos = [_parse(table, data, line, row) for line, row in rows]
+    videos = [_parse(table, data, line, row) for line, row in read.rows]
     _check_unique(table, videos)
     if not allow_mixed_patients:
         _check_one_class_a_patient(table, videos)
@@ -61,33 +54,33 @@ def read_labels(data: Path, allow_mixed_patients: bool = False) -> list[Labelled
 def unlisted_videos(data: Path, videos: list[LabelledVideo]) -> list[str]:
     """Videos in the data folder that labels.csv does not name, relative to the folder."""
     known = {v.path.resolve() for v in videos}
-    return [str(p.relative_to(data)) for p in list_videos(data) if p.resolve() not in known]
+    return [shown(str(p.relative_to(data))) for p in list_videos(data) if p.resolve() not in known]
 
 
 def _parse(table: Path, data: Path, line: int, row: dict) -> LabelledVideo:
     where = f"{table}, line {line}"
     for column in REQUIRED_COLUMNS:
-        if not (row[column] or "").strip():
+        if not row[column]:
             raise InputError(f"{where}: {column} is empty; every video needs one")
-    name = row["lung_sliding"].strip()
+    name, file = row["lung_sliding"], row["file"]
     if name not in LABEL_NAMES:
-        raise InputError(f"{where}: lung_sliding is {name!r}; expected {', '.join(LABEL_NAMES)}")
-    path = data / row["file"].strip()
-    if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(data)):
-        raise InputError(f"{where}: {row['file']} lies outside {data}; move it into the folder")
-    if not path.exists():
-        raise InputError(f"{where}: {path} does not exist; correct the name or remove the line")
-    phantom = (row.get("phantom") or "").strip() == "yes"
-    return LabelledVideo(
-        row["file"].strip(), path, row["patient_group"].strip(), LABEL_NAMES[name], phantom
-    )
+        expected = ", ".join(LABEL_NAMES)
+        raise InputError(f"{where}: lung_sliding is '{shown(name)}'; expected {expected}")
+    check_inside(file, data, where)
+    path = data / file
+    if not exists(path):
+        raise InputError(
+            f"{where}: {data / shown(file)} does not exist; correct the name or remove the line"
+        )
+    phantom = row.get("phantom") == "yes"
+    return LabelledVideo(file, path, row["patient_group"], LABEL_NAMES[name], phantom)
 
 
 def _check_unique(table: Path, videos: list[LabelledVideo]) -> None:
     seen = set()
     for video in videos:
         if video.path.resolve() in seen:
-            raise InputError(f"{table}: names {video.file} twice; keep one line")
+            raise InputError(f"{table}: names {shown(video.file)} twice; keep one line")
         seen.add(video.path.resolve())
 
 
@@ -98,6 +91,6 @@ def _check_one_class_a_patient(table: Path, videos: list[LabelledVideo]) -> None
     mixed = sorted(p for p, found in classes.items() if {ABSENT, PRESENT} <= found)
     if mixed:
         raise InputError(
-            f"{table}: patient {mixed[0]} is labelled both present and absent; correct the label, "
-            "or pass --allow-mixed-patients if one side slides and the other does not"
+            f"{table}: patient {shown(mixed[0])} is labelled both present and absent; correct the "
+            "label, or pass --allow-mixed-patients if one side slides and the other does not"
         )

@@ -11,9 +11,12 @@ import cv2
 import numpy as np
 
 from preprocessing.errors import InputError
+from preprocessing.tables import shown
 
 # Ours: hulls that overlap the first of their run by this much are one region that stays in place.
 SAME_PLACE_IOU = 0.5
+# Ours: in pixels; OpenCV's hulls are of float32.
+FARTHEST = 1e6
 
 _CORNERS_OF = {
     "polygon": lambda points: points.reshape(-1, 2),
@@ -75,12 +78,12 @@ def _layers(document: object, path: Path, labels: set[str]) -> list[_Layer]:
     try:
         for job in jobs:
             for shape in job["shapes"]:
-                seen.add(shape["label"])
+                seen.add(str(shape["label"]))
                 if shape["label"] in labels:
                     layer = by_label.setdefault(shape["label"], _Layer(holds_before_first=True))
                     _add(layer, shape, path)
             for track in job.get("tracks", []):
-                seen.add(track["label"])
+                seen.add(str(track["label"]))
                 if track["label"] in labels and track["shapes"]:
                     # Ours: a tracked polygon holds from key frame to key frame, as shapes do;
                     # CVAT itself moves it evenly between them.
@@ -88,16 +91,19 @@ def _layers(document: object, path: Path, labels: set[str]) -> list[_Layer]:
                     for shape in track["shapes"]:
                         _add(layer, shape, path)
                     tracks.append(layer)
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError) as error:
+        what = shown(f"{type(error).__name__}: {error}")
         raise InputError(
-            f"{path}: is not a CVAT task export ({type(error).__name__}: {error}); expected the "
-            'annotations.json of a task backup, a list with "shapes"'
+            f"{path}: is not a CVAT task export ({what}); expected the annotations.json of a task "
+            'backup, a list with "shapes"'
         ) from error
     layers = list(by_label.values()) + tracks
     if not layers:
         raise InputError(
             f"{path}: holds no shape labelled {', '.join(sorted(labels))}; "
-            f"it has: {', '.join(sorted(seen)) or 'none'}"
+            f"it has: {shown(', '.join(sorted(seen))) or 'none'}"
         )
     return layers
 
@@ -108,9 +114,12 @@ def _add(layer: _Layer, shape: dict, path: Path) -> None:
     if shape.get("outside"):  # a track that has left the picture
         return
     if kind not in _CORNERS_OF or shape.get("rotation"):
-        what = f"a rotated {kind}" if shape.get("rotation") else f"a {kind}"
+        what = f"a rotated {shown(str(kind))}" if shape.get("rotation") else f"a {shown(str(kind))}"
         raise InputError(f"{path}: frame {frame} holds {what}; redraw it in CVAT as a polygon")
-    polygons.append(_CORNERS_OF[kind](np.asarray(shape["points"], np.float64)))
+    corners = _CORNERS_OF[kind](np.asarray(shape["points"], np.float64))
+    if not len(corners) or not (np.abs(corners) < FARTHEST).all():  # NaN neither
+        raise ValueError("no corner, or one that is no number or far outside any picture")
+    polygons.append(corners)
 
 
 def _merge(spans: list[tuple[int, int, np.ndarray]]) -> list[tuple[int, int, np.ndarray]]:

@@ -10,13 +10,21 @@ import numpy as np
 import SimpleITK
 
 from preprocessing.errors import InputError
-from preprocessing.volume import Volume, check_hu, header_text, open_image, write_int16
+from preprocessing.volume import Volume, check_hu, check_side, header_text, open_image, write_int16
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 _FLOATS = {"16": "f4", "64": "f8"}  # number types by the header's code
 _MAGIC_AT = 344
+_DAMAGED = "is not a NIfTI file, or is cut short; convert the scan again"
+# Where a header has what tells places: of format 1 and 2, types of its numbers and their places:
+# dim; pixdim; the codes of qform and sform; quaternion and offset; the rows of the matrix.
+_HEADERS = {
+    348: ("i2", 40, "f4", 76, "i2", 252, 256, 280),
+    540: ("i8", 16, "f8", 104, "i4", 344, 352, 400),
+}
 _BLOCK = 1 << 20
+_BLOCKS_BEHIND = 64
 _UNPACKING_ERRORS = (EOFError, OSError, zlib.error)
 
 
@@ -32,7 +40,7 @@ def read_nifti(path: Path) -> Volume:
         InputError: no NIfTI file, or it is cut short; other than 3 dimensions; no orientation, or
             axes that are not at right angles; NaN; values that cannot be HU.
     """
-    _check_magic(path)
+    _check_start(path)
     reader = open_image(path, "NiftiImageIO")
     try:
         reader.ReadImageInformation()
@@ -60,16 +68,35 @@ def _open(path: Path) -> BinaryIO:
     return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
 
 
-def _check_magic(path: Path) -> None:
+def _check_start(path: Path) -> None:
     """Before SimpleITK sees the file: its NIfTI library prints to the terminal."""
     try:
         with _open(path) as file:
-            start = file.read(_MAGIC_AT + 4)
+            start = file.read(max(_HEADERS))
     except _UNPACKING_ERRORS as error:
         raise _cut_short(path) from error
     # Format 1 has its name at the header's end, format 2 behind the header's size.
-    if b"n+1\0" != start[_MAGIC_AT:] and not start[4:].startswith(b"n+2\0"):
-        raise InputError(f"{path}: is not a NIfTI file, or is cut short; convert the scan again")
+    if not start[_MAGIC_AT:].startswith(b"n+1\0") and not start[4:].startswith(b"n+2\0"):
+        raise InputError(f"{path}: {_DAMAGED}")
+    order = ">" if start[:1] == b"\0" else "<"  # of the header's size, 348 or 540
+    layout = _HEADERS.get(int(np.frombuffer(start, order + "i4", 1)[0]))
+    if layout is None or len(start) < _MAGIC_AT + 4:
+        raise InputError(f"{path}: {_DAMAGED}")
+    whole, dim_at, real, pixdim_at, code, codes_at, quaternion_at, rows_at = layout
+    try:
+        dim = np.frombuffer(start, order + whole, 8, dim_at)
+        qform, sform = np.frombuffer(start, order + code, 2, codes_at)
+        places = [np.frombuffer(start, order + real, 3, pixdim_at + np.dtype(real).itemsize)]
+        if qform > 0:
+            places.append(np.frombuffer(start, order + real, 6, quaternion_at))
+        if sform > 0:
+            places.append(np.frombuffer(start, order + real, 12, rows_at))
+    except ValueError as error:
+        raise _cut_short(path) from error
+    # SimpleITK never returns from a direction that is no number.
+    finite = np.isfinite(np.hstack(places)).all()
+    if not finite or not 1 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 1:
+        raise InputError(f"{path}: {_DAMAGED}")
 
 
 def _check_header(path: Path, reader: SimpleITK.ImageFileReader) -> None:
@@ -81,6 +108,7 @@ def _check_header(path: Path, reader: SimpleITK.ImageFileReader) -> None:
             f"{path}: has {len(size)} dimensions ({shape}) and {reader.GetNumberOfComponents()} "
             "channels; expected one CT volume of 3 dimensions"
         )
+    check_side(path, size)
     if header_text(reader, "qform_code") == header_text(reader, "sform_code") == "0":
         raise InputError(
             f"{path}: states no orientation (qform and sform codes are 0): head and feet cannot be "
@@ -106,8 +134,14 @@ def _check_voxels(path: Path, reader: SimpleITK.ImageFileReader) -> None:
                     raise InputError(
                         f"{path}: holds NaN or infinite values; expected HU: convert it again"
                     )
-            while file.read(_BLOCK):  # the checksum of a compressed file is at its end
-                pass
+            for _ in range(_BLOCKS_BEHIND):  # the checksum of a compressed file is at its end
+                if not file.read(_BLOCK):
+                    break
+            else:
+                raise InputError(
+                    f"{path}: goes on long behind the voxels that its header states; convert the "
+                    "scan again"
+                )
     except _UNPACKING_ERRORS as error:
         raise _cut_short(path) from error
     if missing > 0:

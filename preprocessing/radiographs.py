@@ -6,7 +6,6 @@ what a DICOM header says about a person.
 """
 
 import struct
-import zlib
 from pathlib import Path
 
 import cv2
@@ -14,6 +13,8 @@ import numpy as np
 import SimpleITK
 
 from preprocessing.errors import InputError
+from preprocessing.headers import PNG_START, check_dicom, check_pixels, damaged, sound_png
+from preprocessing.tables import check_name
 from preprocessing.video import VideoInfo
 
 RADIOGRAPH_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
@@ -21,9 +22,7 @@ RADIOGRAPH_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 # The COVID-19 Radiography Database keeps, in each class folder, the images and their lung masks.
 IMAGES_FOLDER, MASKS_FOLDER = "images", "masks"
 
-# Ours: what can be a radiograph at all, in pixels. Flat-panel detectors have 2,000 to 4,300 a side.
-MINIMUM_SIDE, MAXIMUM_SIDE = 32, 20_000
-MAXIMUM_PIXELS = 100_000_000
+MINIMUM_SIDE = 32  # Ours: what can be a radiograph at all, in pixels; `headers` has the maximum
 
 # Ours: these are no radiograph of the chest; any other modality, or none stated, may be one.
 OTHER_MODALITIES = {
@@ -39,11 +38,10 @@ OTHER_MODALITIES = {
 # full range is taken to be the smallest of these that holds the image's largest value.
 PNG_BIT_DEPTHS = (8, 10, 12, 14, 16)
 
-_PNG_START, _JPEG_START, _DICOM_MAGIC = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"DICM"
+_JPEG_START, _DICOM_MAGIC = b"\xff\xd8\xff", b"DICM"
 _DICOM_MAGIC_AT = 128
-# Of a PNG file only these chunks are decoded: colour profiles and gamma do not alter the pixels.
-_PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _JPEG_FRAME_HEADERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_MOST_IN_A_BYTE = 512  # pixels of a JPEG: each block of 64 takes a bit at least
 _JPEG_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 
 
@@ -86,6 +84,7 @@ def read_radiograph(path: Path) -> np.ndarray:
         InputError: missing, empty, cut short or damaged; neither PNG, JPEG nor DICOM; a series or
             a slice; smaller than 32 or larger than 20,000 px a side.
     """
+    check_name(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a PNG, JPEG or DICOM file")
     start = _first_bytes(path)
@@ -191,7 +190,7 @@ def _first_bytes(path: Path) -> bytes:
 
 def _kind(start: bytes, suffix: str) -> str | None:
     """PNG, JPEG or DICOM by a file's first bytes; old DICOM files have the suffix only."""
-    if start.startswith(_PNG_START):
+    if start.startswith(PNG_START):
         return "PNG"
     if start.startswith(_JPEG_START):
         return "JPEG"
@@ -206,26 +205,14 @@ def _check_size(path: Path, height: int, width: int) -> None:
             f"{path}: is {width}x{height} px, too small for a radiograph; "
             f"expected at least {MINIMUM_SIDE} px a side: use the original image"
         )
-    if max(height, width) > MAXIMUM_SIDE or height * width > MAXIMUM_PIXELS:
-        raise InputError(
-            f"{path}: its header claims {width}x{height} px; expected at most {MAXIMUM_SIDE} px a "
-            f"side and {MAXIMUM_PIXELS // 1_000_000} million in all: export it smaller"
-        )
-
-
-def _damaged(path: Path, what: str) -> InputError:
-    return InputError(f"{path}: {what}; copy the file again")
+    check_pixels(path, height, width)
 
 
 def _read_png(path: Path) -> np.ndarray:
-    data = path.read_bytes()
-    if len(data) < 24:
-        raise _damaged(path, "the PNG image is cut short")
-    width, height = struct.unpack(">II", data[16:24])
-    _check_size(path, height, width)
-    image = cv2.imdecode(np.frombuffer(_sound_png(path, data), np.uint8), cv2.IMREAD_UNCHANGED)
+    sound = sound_png(path, path.read_bytes(), MINIMUM_SIDE)
+    image = cv2.imdecode(np.frombuffer(sound, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
-        raise _damaged(path, "the PNG image cannot be decoded")
+        raise damaged(path, "the PNG image cannot be decoded")
     alpha = None
     if image.ndim == 3 and image.shape[2] == 4:
         alpha, image = image[..., 3], image[..., :3]
@@ -243,33 +230,19 @@ def _eight_bits(gray: np.ndarray) -> np.ndarray:
     return np.rint(gray * (255 / (2**bits - 1))).astype(np.uint8)
 
 
-def _sound_png(path: Path, data: bytes) -> bytes:
-    """The chunks that hold the picture, each checked against its checksum."""
-    kept, at, kind = [data[:8]], 8, b""
-    while kind != b"IEND":
-        length, kind = struct.unpack(">I4s", data[at : at + 8].ljust(8, b"\0"))
-        end = at + 12 + length
-        if end > len(data):
-            raise _damaged(path, "the PNG image is cut short")
-        if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            raise _damaged(path, "the PNG image is damaged (a checksum is wrong)")
-        if kind in _PNG_CHUNKS:
-            kept.append(data[at:end])
-        at = end
-    return b"".join(kept)
-
-
 def _read_jpeg(path: Path) -> np.ndarray:
     data = path.read_bytes()
     height, width, picture_at = _jpeg_layout(path, data)
     _check_size(path, height, width)
+    if height * width > len(data) * _MOST_IN_A_BYTE:
+        raise damaged(path, f"the JPEG image claims {width}x{height} px and has not the bytes")
     # OpenCV decodes a JPEG cut short without a word, its lower part gray. The end marker cannot
     # occur inside the coded picture, and padding may follow it.
     if data.find(b"\xff\xd9", picture_at) < 0:
-        raise _damaged(path, "the JPEG image is cut short (it has no end marker)")
+        raise damaged(path, "the JPEG image is cut short (it has no end marker)")
     gray = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     if gray is None:
-        raise _damaged(path, "the JPEG image cannot be decoded")
+        raise damaged(path, "the JPEG image cannot be decoded")
     return gray
 
 
@@ -286,20 +259,23 @@ def _jpeg_layout(path: Path, data: bytes) -> tuple[int, int, int]:
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker == 0xDA and size is not None:  # start of scan: the coded picture follows
             return *size, at
-    raise _damaged(path, "the JPEG image is cut short or damaged")
+    raise damaged(path, "the JPEG image is cut short or damaged")
 
 
 def _read_dicom(path: Path) -> np.ndarray:
+    stated = check_dicom(path)
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
         _check_single_radiograph(path, reader)
+        if stated not in (None, reader.GetSize()[1::-1]):
+            raise damaged(path, "its pixel data have another size than its header states")
         values = SimpleITK.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         # The library's message has many lines and places in its source code.
-        raise _damaged(path, "is not a DICOM image that can be read, or is cut short") from error
+        raise damaged(path, "is not a DICOM image that can be read, or is cut short") from error
     values = values.reshape(values.shape[-3:] if _is_colour(reader) else values.shape[-2:])
     if _is_colour(reader):
         values = cv2.cvtColor(values, cv2.COLOR_RGB2GRAY)

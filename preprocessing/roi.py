@@ -7,7 +7,6 @@ zoom move within a video, so a region holds for a span of frames and one video m
 A radiograph is a video of one frame here (`radiographs.picture_info`), its region the chest.
 """
 
-import csv
 import json
 import math
 import os
@@ -19,6 +18,7 @@ import numpy as np
 
 from preprocessing.cvat import hulls_with_spans
 from preprocessing.errors import InputError
+from preprocessing.tables import JSON_ERRORS, check_inside, parse_json, read_table, shown
 from preprocessing.video import VideoInfo, list_videos, probe
 
 FORMAT, VERSION = "lung-roi", 1
@@ -80,10 +80,10 @@ def load_regions(video: Path, info: VideoInfo, roi_dir: Path | None = None) -> l
     for number, entry in enumerate(document["regions"], start=1):
         try:
             region = _region_from(entry)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(
-                f"{path}: region {number} is malformed ({error}); expected label, first_frame, "
-                "last_frame and a polygon of [x, y] pairs: mark it again"
+                f"{path}: region {number} is malformed ({shown(str(error))}); expected label, "
+                "first_frame, last_frame and a polygon of [x, y] pairs: mark it again"
             ) from error
         regions.append(check_region(region, info, f"{path}: region {number}"))
     return regions
@@ -211,10 +211,10 @@ def import_cvat(
 
 def _read_json(path: Path) -> object:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except ValueError as error:  # JSON and UTF-8 errors alike
+    except JSON_ERRORS as error:
         raise InputError(f"{path}: is not JSON ({error}); restore or delete the file") from error
 
 
@@ -269,38 +269,28 @@ def _is_whole(value: object) -> bool:
 
 def _rows(csv_path: Path) -> list[tuple[int, dict[str, str]]]:
     """(line number, row) of a table, its columns checked; decimal commas become points."""
-    try:
-        text = csv_path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{csv_path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{csv_path}: is not UTF-8 text; export the table as CSV") from error
-    lines = text.splitlines()
-    semicolons = bool(lines) and ";" in lines[0]
-    reader = csv.DictReader(lines, delimiter=";" if semicolons else ",", restval="")
-    missing = {"file", "x", "y", "width", "height"} - set(reader.fieldnames or ())
+    table = read_table(csv_path, semicolons=True)
+    missing = {"file", "x", "y", "width", "height"} - set(table.columns)
     if missing:
         raise InputError(
             f"{csv_path}: lacks the column {sorted(missing)[0]}; expected "
             "file,x,y,width,height[,first_frame,last_frame]"
         )
-    rows = []
-    for row in reader:
-        fields = {key: value.strip() for key, value in row.items() if key is not None}
-        if semicolons:
-            fields |= {k: v.replace(",", ".") for k, v in fields.items() if k != "file"}
-        rows.append((reader.line_num, fields))
-    return rows
+    if table.mark == ";":
+        for _, row in table.rows:
+            row |= {k: v.replace(",", ".") for k, v in row.items() if k != "file"}
+    return table.rows
 
 
 def _find_file(name: str, files: list[Path], root: Path, where: str) -> Path:
+    check_inside(name, root, where)
     if root / name in files:
         return root / name
     matches = [file for file in files if name and file.name == Path(name).name]
     if len(matches) == 1:
         return matches[0]
     problem = "is ambiguous, give its path below" if matches else "is none of the files in"
-    raise InputError(f"{where}: {name!r} {problem} {root}; correct the file column")
+    raise InputError(f"{where}: '{shown(name)}' {problem} {root}; correct the file column")
 
 
 def _rectangle(row: dict[str, str], info: VideoInfo, label: str, where: str) -> Region:
@@ -309,7 +299,7 @@ def _rectangle(row: dict[str, str], info: VideoInfo, label: str, where: str) -> 
         first = int(row.get("first_frame") or 0)
         last = int(row.get("last_frame") or info.declared_frames - 1)
     except ValueError as error:
-        raise InputError(f"{where}: {error}; expected numbers, frames whole") from error
+        raise InputError(f"{where}: {shown(str(error))}; expected numbers, frames whole") from error
     if not (width > 0 and height > 0):
         raise InputError(f"{where}: width and height must be above 0")
     polygon = ((x, y), (x + width, y), (x + width, y + height), (x, y + height))

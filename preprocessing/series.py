@@ -14,7 +14,8 @@ import numpy as np
 import SimpleITK
 
 from preprocessing.errors import InputError
-from preprocessing.volume import header_text, open_image
+from preprocessing.headers import check_dicom, damaged
+from preprocessing.volume import check_side, header_text, open_image
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 # Ours: a slice is axial if its rows run from right to left and its columns from front to back
@@ -124,6 +125,7 @@ def _is_dicom(path: Path) -> bool:
 
 def _open_slice(path: Path) -> SimpleITK.ImageFileReader:
     """A reader with the header of a CT slice. A file cut short fails here, pixels included."""
+    stated = check_dicom(path)
     reader = open_image(path, "GDCMImageIO")
     try:
         reader.ReadImageInformation()
@@ -136,7 +138,7 @@ def _open_slice(path: Path) -> SimpleITK.ImageFileReader:
     modality = header_text(reader, "0008|0060")
     if modality != "CT":
         raise InputError(
-            f"{path}: is no CT slice by its header (modality {modality[:16] or 'not stated'}); "
+            f"{path}: is no CT slice by its header (modality {_code(modality)}); "
             "expected CT: move it out of the folder"
         )
     frames = math.prod(reader.GetSize()[2:])
@@ -145,7 +147,19 @@ def _open_slice(path: Path) -> SimpleITK.ImageFileReader:
             f"{path}: holds {frames} frames of {reader.GetNumberOfComponents()} channels; expected "
             "one gray slice a file: export the series again"
         )
+    width, height = reader.GetSize()[:2]
+    check_side(path, (width, height))
+    if stated not in (None, (height, width)):
+        raise damaged(path, "its pixel data have another size than its header states")
     return reader
+
+
+def _code(modality: str) -> str:
+    """A modality to be shown; what is no code of DICOM might be anything, a name among it."""
+    if not modality:
+        return "not stated"
+    is_code = modality.isalpha() and modality.isupper() and len(modality) < 9
+    return modality if is_code else "unknown"
 
 
 def _slice_header(file: Path, reader: SimpleITK.ImageFileReader) -> SliceHeader:

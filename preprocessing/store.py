@@ -11,6 +11,7 @@ one is taken up again after its last complete source.
 """
 
 import csv
+import functools
 import hashlib
 import io
 import json
@@ -22,8 +23,10 @@ from pathlib import Path
 import numpy as np
 
 from preprocessing.errors import InputError
+from preprocessing.tables import JSON_ERRORS, open_array, parse_json, shown
 
 SAMPLES, INDEX, SOURCES, RECIPE = "samples.npy", "index.csv", "sources.csv", "recipe.json"
+SAMPLE_TYPES = ("uint8", "float16")
 _PROGRESS = "progress.json"
 
 
@@ -60,14 +63,16 @@ class Store:
         try:
             if (folder / _PROGRESS).exists():
                 raise ValueError("an interrupted prepare left it")
-            self.recipe = json.loads((folder / RECIPE).read_text())
+            self.recipe = _read_recipe(folder / RECIPE)
             self.index = _read_csv(folder / INDEX)
             self.sources = _read_csv(folder / SOURCES)
-            self.samples = np.load(folder / SAMPLES, mmap_mode="r")
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{folder}: is not a complete sample store ({error}); delete it and prepare again"
-            ) from error
+            self.samples = open_array(folder / SAMPLES)
+            if not self.index:
+                raise ValueError(f"{INDEX} has no row")
+            if not self.samples.ndim or self.samples.dtype.name not in SAMPLE_TYPES:
+                raise ValueError(f"{SAMPLES} holds other values than {' or '.join(SAMPLE_TYPES)}")
+        except (OSError, *JSON_ERRORS) as error:
+            raise self._incomplete(error) from error
         if len(self.index) != len(self.samples):
             raise InputError(
                 f"{folder}: holds {len(self.samples)} samples and {len(self.index)} index rows; "
@@ -76,7 +81,13 @@ class Store:
 
     def column(self, name: str) -> np.ndarray:
         """One column of the index as an array of strings."""
+        if name not in self.index[0]:
+            raise self._incomplete(f"{INDEX} lacks the column {name}")
         return np.array([row[name] for row in self.index])
+
+    def __reduce__(self):
+        """Another process gets the name of the store, not its samples, and opens it itself."""
+        return _open_again, (self.folder.absolute(), self.fingerprint)
 
     @property
     def fingerprint(self) -> str:
@@ -89,7 +100,58 @@ class Store:
     @property
     def file_hashes(self) -> dict[str, str]:
         """SHA-256 of each source file by its name."""
-        return {source["file"]: source["sha256"] for source in self.recipe["sources"]}
+        try:
+            return {source["file"]: source["sha256"] for source in self.recipe["sources"]}
+        except KeyError as error:
+            raise self._incomplete(f"{RECIPE} lacks {error}") from error
+
+    def _incomplete(self, why: object) -> InputError:
+        return InputError(
+            f"{self.folder}: is not a complete sample store ({shown(str(why))}); delete it and "
+            "prepare again"
+        )
+
+
+@functools.lru_cache(maxsize=8)  # an index of a hundred thousand rows takes a second to read
+def _open_again(folder: Path, fingerprint: str) -> Store:
+    """The store that another process has open.
+
+    Raises:
+        InputError: it is not there, or no longer the same.
+    """
+    found = Store(folder)
+    if found.fingerprint != fingerprint:
+        raise InputError(f"{folder}: was prepared anew meanwhile; run the same command again")
+    return found
+
+
+class SourceSamples:
+    """The samples of one source on their way to a `StoreWriter` elsewhere; takes what that takes.
+
+    Attributes:
+        folder, shape, dtype: as the writer's.
+        samples, rows: what was added, in its order.
+    """
+
+    def __init__(self, folder: Path, sample_shape: Sequence[int], dtype=np.uint8):
+        self.folder, self.shape, self.dtype = folder, tuple(sample_shape), dtype
+        self.samples: list[np.ndarray] = []
+        self.rows: list[dict] = []
+
+    @property
+    def count(self) -> int:
+        """How many samples there are."""
+        return len(self.samples)
+
+    def add(self, sample: np.ndarray, row: dict) -> None:
+        """As `StoreWriter.add`."""
+        self.samples.append(sample.copy())  # a tile would keep its whole clip in memory
+        self.rows.append(row)
+
+    def discard_source(self) -> None:
+        """As `StoreWriter.discard_source`."""
+        self.samples.clear()
+        self.rows.clear()
 
 
 class StoreWriter:
@@ -113,11 +175,7 @@ class StoreWriter:
         self.shape, self.dtype = tuple(sample_shape), np.dtype(dtype)
         self.count = 0
         self.done: list[str] = []
-        if self._can_resume():
-            self._resume()
-        else:
-            self._begin()
-        self._open_files()
+        self._take_up_or_begin()
 
     def __enter__(self):
         return self
@@ -152,11 +210,7 @@ class StoreWriter:
     def discard_source(self) -> None:
         """Take back what was added since the last `finish_source`."""
         self.__exit__()
-        if self._can_resume():
-            self._resume()
-        else:
-            self._begin()
-        self._open_files()
+        self._take_up_or_begin()
 
     def close(self) -> Store:
         """Turn the partial folder into the finished store.
@@ -171,9 +225,7 @@ class StoreWriter:
             )
             shutil.rmtree(self.partial)
             raise InputError(f"{self.folder}: no source gave a usable sample ({reasons} ...)")
-        sample_bytes = int(np.prod(self.shape)) * self.dtype.itemsize
-        expected = len(self._header(0)) + self.count * sample_bytes
-        if (self.partial / SAMPLES).stat().st_size != expected:
+        if (self.partial / SAMPLES).stat().st_size != self._bytes_of(self.count):
             raise InputError(f"{self.partial}: another process wrote into it; run one at a time")
         with (self.partial / SAMPLES).open("r+b") as samples:
             samples.write(self._header(self.count))
@@ -208,36 +260,61 @@ class StoreWriter:
         )
         return buffer.getvalue()
 
-    def _can_resume(self) -> bool:
-        """Whether the partial store's parameters and all its finished sources are still right."""
+    def _bytes_of(self, count: int) -> int:
+        """Length of samples.npy with so many samples."""
+        sample_bytes = int(np.prod(self.shape)) * self.dtype.itemsize
+        return len(self._header(0)) + count * sample_bytes
+
+    def _take_up_or_begin(self) -> None:
         try:
-            earlier = json.loads((self.partial / RECIPE).read_text())
-            json.loads((self.partial / _PROGRESS).read_text())
-        except (OSError, ValueError):
-            return False  # nothing was begun, or nothing was finished
-        done = [row["file"] for row in _read_csv(self.partial / SOURCES)]
+            self._take_up()
+        except (FileNotFoundError, KeyError, TypeError, AttributeError, *JSON_ERRORS):
+            self._begin()  # nothing was begun, nothing was finished, or it is damaged
+        self._open_files()
+
+    def _take_up(self) -> None:
+        """Go on after the last finished source of a partial store.
+
+        Raises:
+            FileNotFoundError, KeyError, TypeError, AttributeError, ValueError, RecursionError:
+                there is none, it is damaged, or its parameters or finished sources are no longer
+                right.
+        """
+        earlier = _read_recipe(self.partial / RECIPE)
+        progress = parse_json(self.partial / _PROGRESS)
+        count, lengths = progress["count"], progress["bytes"]
+        texts = {}
+        for name in (SAMPLES, INDEX, SOURCES):
+            size = (self.partial / name).stat().st_size if name in lengths else 0
+            if type(count) is not int or not 0 <= lengths.get(name, 0) <= size:
+                raise ValueError(f"{name} is shorter than what was finished")
+            if name != SAMPLES:
+                with (self.partial / name).open("rb") if name in lengths else io.BytesIO() as file:
+                    texts[name] = file.read(lengths.get(name, 0)).decode("utf-8")
+        done = [row["file"] for row in _parse_csv(texts[SOURCES], SOURCES)]
+        if lengths[SAMPLES] != self._bytes_of(count) or not done:
+            raise ValueError("nothing was finished")
+        if len(_parse_csv(texts[INDEX], INDEX)) != count:
+            raise ValueError(f"{INDEX} has not a row for each sample")
         was = {source["file"]: source for source in earlier["sources"]}
         now = {source["file"]: source for source in self.recipe["sources"]}
         same_parameters = {**earlier, "sources": None} == {**self.recipe, "sources": None}
-        return same_parameters and all(now.get(file) == was[file] for file in done if file in was)
-
-    def _resume(self) -> None:
-        progress = json.loads((self.partial / _PROGRESS).read_text())
+        if not same_parameters or any(now.get(f) != was[f] for f in done if f in was):
+            raise ValueError("the recipe or a finished source changed")
         for name in (SAMPLES, INDEX, SOURCES):
-            if name in progress["bytes"]:
-                os.truncate(self.partial / name, progress["bytes"][name])
+            if name in lengths:
+                os.truncate(self.partial / name, lengths[name])
             else:
                 (self.partial / name).unlink(missing_ok=True)
-        self.count = progress["count"]
-        self.done = [row["file"] for row in _read_csv(self.partial / SOURCES)]
+        self.count, self.done = count, done
         write_text(self.partial / RECIPE, json.dumps(self.recipe, indent=1))
 
 
 def is_current(folder: Path, recipe: dict) -> bool:
     """Whether a finished store of exactly this recipe stands in `folder`."""
     try:
-        return json.loads((folder / RECIPE).read_text()) == json.loads(json.dumps(recipe))
-    except (OSError, ValueError):
+        return parse_json(folder / RECIPE) == json.loads(json.dumps(recipe))
+    except (OSError, *JSON_ERRORS):
         return False
 
 
@@ -276,6 +353,10 @@ class _CsvAppender:
             self._writer = csv.DictWriter(self._file, columns)
             if is_new:
                 self._writer.writeheader()
+        if set(row) - set(self._writer.fieldnames):
+            raise InputError(
+                f"{self._path}: is damaged (it lacks columns); delete its folder and prepare again"
+            )
         self._writer.writerow(row)
 
     def flush(self) -> None:
@@ -287,9 +368,30 @@ class _CsvAppender:
             self._file.close()
 
 
+def _read_recipe(path: Path) -> dict:
+    """A recipe with what every store's has; ValueError or RecursionError if it is damaged."""
+    recipe = parse_json(path)
+    sources = recipe.get("sources") if isinstance(recipe, dict) else None
+    if not isinstance(sources, list) or not all(
+        isinstance(source, dict) and isinstance(source.get("file"), str) for source in sources
+    ):
+        raise ValueError(f"{path.name} has no list of sources")
+    return recipe
+
+
 def _read_csv(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return _parse_csv(path.read_bytes().decode("utf-8"), path.name)
+
+
+def _parse_csv(text: str, name: str) -> list[dict[str, str]]:
+    """Rows of a CSV file that a writer wrote; ValueError if it is damaged."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise ValueError(f"{name}: {error}") from error
+    if any(None in row or None in row.values() for row in rows):
+        raise ValueError(f"{name} has a row of another length than its header")
+    return rows
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 
 from preprocessing.errors import InputError
+from preprocessing.headers import sound_png
+from preprocessing.tables import check_name
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mpeg", ".mpg", ".gif")
 
@@ -19,6 +21,18 @@ UNIFIED_WIDTH, UNIFIED_HEIGHT, UNIFIED_FPS = 640, 480, 30.0
 
 # Ours: a folder of PNG frames carries no frame rate; this one is assumed unless told otherwise.
 FOLDER_FPS = 30.0
+
+# Ours: what a video can be at all. Frames of the largest format in use, 8K, have 7,680x4,320 px.
+MAXIMUM_FRAME_SIDE, MAXIMUM_FRAME_PIXELS = 8_192, 40_000_000
+MINIMUM_FPS, MAXIMUM_FPS = 0.5, 1_000.0
+
+# How files begin. FFmpeg tells formats by content too, but knows hundreds, among them lists that
+# name other files.
+_STARTS = (b"RIFF", b"GIF8", b"\0\0\1\xba", b"\0\0\1\xb3")  # AVI, GIF, MPEG
+_MPEG_TS_START, _MPEG_TS_PACKET = b"G", 188
+_MP4_BOXES = (
+    b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"uuid", b"styp", b"moof"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,8 +115,11 @@ def probe(path: Path, folder_fps: float = FOLDER_FPS) -> VideoInfo:
         if not got_frame:
             raise InputError(f"{path}: holds no frame that can be decoded; copy the file again")
         fps = capture.get(cv2.CAP_PROP_FPS)
-        if not np.isfinite(fps) or fps <= 0:
-            raise InputError(f"{path}: states no frame rate; re-encode it with a constant one")
+        if not MINIMUM_FPS <= fps <= MAXIMUM_FPS:  # NaN neither
+            raise InputError(
+                f"{path}: states a frame rate of {fps:g}, or none; expected {MINIMUM_FPS:g} to "
+                f"{MAXIMUM_FPS:g}: re-encode it with a constant one"
+            )
         height, width = frame.shape[:2]
         declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         return VideoInfo(path, width, height, float(fps), max(declared, 1))
@@ -136,7 +153,8 @@ def unified_geometry(info: VideoInfo, stretch: bool = False) -> Geometry:
             (0, 0, UNIFIED_WIDTH, UNIFIED_HEIGHT),
         )
     scale = min(UNIFIED_WIDTH / info.width, UNIFIED_HEIGHT / info.height)
-    width, height = round(info.width * scale), round(info.height * scale)
+    # A frame of one column, as damaged headers state, stays one.
+    width, height = max(round(info.width * scale), 1), max(round(info.height * scale), 1)
     left, top = (UNIFIED_WIDTH - width) // 2, (UNIFIED_HEIGHT - height) // 2
     return Geometry(
         width / info.width, height / info.height, (left, top, left + width, top + height)
@@ -314,15 +332,39 @@ def read_png(path: Path) -> np.ndarray:
     """One frame from a PNG file: uint8 (height, width), gray.
 
     Raises:
-        InputError: missing or unreadable.
+        InputError: missing, no PNG image, cut short, damaged or of an absurd size.
     """
-    frame = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check it") from error
+    sound = np.frombuffer(sound_png(path, content), np.uint8)
+    frame = cv2.imdecode(sound, cv2.IMREAD_GRAYSCALE)
     if frame is None:
         raise InputError(f"{path}: is not a readable PNG image; copy the file again")
+    _check_frame(path, *frame.shape[::-1])
     return frame
 
 
+def _check_frame(path: Path, width: float, height: float) -> None:
+    if max(width, height) > MAXIMUM_FRAME_SIDE or width * height > MAXIMUM_FRAME_PIXELS:
+        raise InputError(
+            f"{path}: claims frames of {width:g}x{height:g} px; expected at most "
+            f"{MAXIMUM_FRAME_SIDE} px a side and {MAXIMUM_FRAME_PIXELS // 1_000_000} million in "
+            "all: export it smaller"
+        )
+
+
+def _is_video_file(path: Path) -> bool:
+    """Whether a file begins as MP4, MOV, AVI, MPEG or GIF do."""
+    with path.open("rb") as file:
+        start = file.read(_MPEG_TS_PACKET + 1)
+    is_stream = start[:1] == start[_MPEG_TS_PACKET:] == _MPEG_TS_START
+    return start.startswith(_STARTS) or start[4:8] in _MP4_BOXES or is_stream
+
+
 def _open(path: Path) -> cv2.VideoCapture:
+    check_name(path)
     if not path.exists():
         raise InputError(f"{path}: no such file; check the name")
     if path.stat().st_size == 0:
@@ -331,9 +373,16 @@ def _open(path: Path) -> cv2.VideoCapture:
         raise InputError(
             f"{path}: is a still picture, not a video; put back the video of that name"
         )
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    if not capture.isOpened():
+    capture = cv2.VideoCapture()
+    if not _is_video_file(path) or not capture.open(str(path), cv2.CAP_FFMPEG):
         raise InputError(
             f"{path}: is not a video that can be read; expected MP4, AVI, MOV, MPEG or GIF"
         )
+    try:
+        _check_frame(
+            path, capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        )
+    except InputError:
+        capture.release()
+        raise
     return capture

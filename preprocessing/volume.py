@@ -1,5 +1,7 @@
 """A CT scan in Hounsfield units (HU), and what reading DICOM and reading NIfTI have in common."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import numpy as np
 import SimpleITK
 
 from preprocessing.errors import InputError
+from preprocessing.tables import check_name
 
 # Ours: a chest holds air (about -1000 HU) and soft tissue (about 40 HU). Other units, such as
 # stored values, 0 to 255 or 0 to 1, and windowed copies fail one of these.
@@ -14,6 +17,9 @@ AIR_AT_MOST, TISSUE_AT_LEAST = -500, 0
 # Ours: a step between slices above this many times the median step is a gap: one slice missing
 # makes it 2. A series thinned evenly has none.
 GAP = 1.5
+# Ours: what a CT scan can be at all. The finest slices have 2,048 px a side; 2 billion voxels are
+# 1,900 slices of half that, and take 4 GB.
+MAXIMUM_SLICE_SIDE, MAXIMUM_VOXELS = 4_096, 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,22 @@ def open_image(path: Path, kind: str) -> SimpleITK.ImageFileReader:
     They come on standard error from C++; what matters of them is an InputError or a line of
     `Volume.warnings` here.
     """
+    check_name(path)
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO(kind)
     reader.SetFileName(str(path))
     return reader
+
+
+def check_side(path: Path, sides: Sequence[int]) -> None:
+    """Refuse a scan of an absurd size, by the lengths of its axes, before it is read."""
+    if max(sides[:2]) > MAXIMUM_SLICE_SIDE or math.prod(sides) > MAXIMUM_VOXELS:
+        raise InputError(
+            f"{path}: its header claims {'x'.join(map(str, sides))}; expected at most "
+            f"{MAXIMUM_SLICE_SIDE} px a side and {MAXIMUM_VOXELS // 10**9} billion voxels: export "
+            "it again"
+        )
 
 
 def header_text(reader: SimpleITK.ImageFileReader, tag: str) -> str:

@@ -19,6 +19,7 @@ from replication.records import MARGIN
 from replication.verdict import mean_interval
 
 REFUTED = "the paper's own numbers contradict it: scripts/audit.py"
+FALSE_ALARM = 0.025  # of a true comparison, to read as false: one end of a 95 % interval
 HOLDS, FAILS, OPEN = "holds", "does not hold", "inconclusive"
 # What two runs have to share to be held against one another; sanity checks speak to no claim.
 PROTOCOL = ("protocol", "split", "folds")
@@ -38,6 +39,7 @@ class ClaimVerdict:
         ours: the numbers behind it.
         reasons: why it may not; comparable if there is none.
         leaky: whether the numbers are of a protocol that leaks.
+        comparisons: of numbers of ours, behind it; none where it rests on printed ones.
     """
 
     claim: str
@@ -47,6 +49,7 @@ class ClaimVerdict:
     ours: str
     reasons: tuple[str, ...] = ()
     leaky: bool = False
+    comparisons: int = 0
 
     @property
     def verdict(self) -> str:
@@ -109,6 +112,7 @@ class _Part:
     here: str
     ours: str
     experiments: tuple[Experiment, ...]
+    comparisons: int = 1
 
 
 def _combine(
@@ -130,7 +134,7 @@ def _combine(
     reasons = dict.fromkeys([*against, *(r for e in by_name.values() for r in e.not_comparable)])
     return ClaimVerdict(
         name, parts[0].table, ", ".join(experiments), status, "; ".join(ours), tuple(reasons),
-        any(e.leaky for e in by_name.values()),
+        any(e.leaky for e in by_name.values()), sum(part.comparisons for part in judged),
     )  # fmt: skip
 
 
@@ -207,7 +211,7 @@ def _judge_among(
         ours.append(f"{len(others) - len(found)} of {len(others)} others were not run")
     complete = len(found) == len(others) and set(heres) == {HOLDS}
     here = FAILS if FAILS in heres else HOLDS if complete else OPEN
-    return _Part(here, "; ".join(ours), (one[0], *(other[0] for other in found)))
+    return _Part(here, "; ".join(ours), (one[0], *(other[0] for other in found)), len(found))
 
 
 def _judge_place(claim: Claim, one: Found, others: Sequence[Reported]) -> _Part:
@@ -221,7 +225,7 @@ def _judge_place(claim: Claim, one: Found, others: Sequence[Reported]) -> _Part:
     elif not best <= claimed <= worst:
         here = FAILS
     ours = f"{_short(one)} {show(value, (low, high))}: place {place} ({best} to {worst})"
-    return _Part(here, f"{ours} of {len(others) + 1}", (one[0],))
+    return _Part(here, f"{ours} of {len(others) + 1}", (one[0],), 0)
 
 
 def _number(e: Experiment, r: Reported) -> tuple[float, Interval]:
@@ -284,3 +288,24 @@ def format_claims(verdicts: Iterable[ClaimVerdict]) -> list[str]:
             mark = f" {number}, {v.here} here"
         lines.append(f"claim '{v.claim}' ({named(v.place)}), {v.runs}: {v.verdict}{mark}: {v.ours}")
     return [*lines, *(f"{mark} {reasons}" for reasons, mark in marks.items())]
+
+
+def describe_chance(verdicts: Iterable[ClaimVerdict]) -> str:
+    """How many true comparisons would contradict their claim; empty if none can be compared."""
+    comparable = [v for v in verdicts if not v.reasons]
+    if not comparable:
+        return ""
+    comparisons = sum(v.comparisons for v in comparable)
+    printed = sum(not v.comparisons for v in comparable)
+    text = f"claims of order that can be compared, counted apart: {len(comparable)}"
+    if comparisons:
+        text += (
+            f"; of their {comparisons} comparisons about {FALSE_ALARM * comparisons:.1f} would "
+            "contradict a true claim by chance alone"
+        )
+    if printed:
+        text += (
+            f"; no such bound for {printed} of them, places among other people's printed numbers, "
+            "which are taken as exact"
+        )
+    return text

@@ -5,10 +5,11 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
+from typing import TextIO
 
 from preprocessing.errors import InputError
 
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT, INTERRUPTED, CLOSED_PIPE = 2, 130, 141
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # Decoders and TensorFlow write notes to stderr, where the one line has to stand out.
@@ -19,18 +20,24 @@ def run_command(command: Callable[[], None]) -> None:
     """Run a command's body and exit with its status.
 
     Exits 0 when it returns, 2 with one line on stderr for input that cannot be used, for a file
-    that cannot be read or written and for a full disk, 130 for Ctrl-C. Anything else is a bug and
-    keeps its stack trace. Libraries that the body imports are told to be quiet.
+    that cannot be read or written and for a full disk, 130 for Ctrl-C, 141 where nobody reads its
+    output any more, as behind `| head`. Anything else is a bug and keeps its stack trace. Libraries
+    that the body imports are told to be quiet.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
-        command()
+        try:
+            command()
+        finally:
+            sys.stdout.flush()  # where a closed pipe may only show
     except InputError as error:
         _leave(BAD_INPUT, f"error: {error}")
     except KeyboardInterrupt:
         _leave(INTERRUPTED, "interrupted: run the same command again to carry on")
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _is_closed(sys.stdout):
+            raise SystemExit(CLOSED_PIPE) from None
         if error.errno in DISK_FULL:
             where = error.filename or "the output folder"
             _leave(
@@ -41,6 +48,19 @@ def run_command(command: Callable[[], None]) -> None:
         _leave(
             BAD_INPUT, f"error: {error.filename}: {error.strerror}; check the path and its rights"
         )
+
+
+def _is_closed(output: TextIO) -> bool:
+    """Whether nobody reads an output any more; what is left of it then goes nowhere, quietly."""
+    try:
+        output.write("\n")
+        output.flush()
+    except BrokenPipeError:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, output.fileno())  # else Python complains once more as it ends
+        os.close(nothing)
+        return True
+    return False
 
 
 @contextlib.contextmanager

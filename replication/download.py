@@ -31,6 +31,8 @@ def ask(url: str, seconds: float) -> None:
             answer.put(None)
         except NETWORK_ERRORS as error:
             answer.put(error)
+        except ValueError as error:  # it sends us on to what is no address
+            answer.put(http.client.HTTPException(f"an answer that cannot be read: {error}"))
 
     threading.Thread(target=request, daemon=True).start()
     try:

@@ -1,12 +1,16 @@
 """What a run computes with: Keras' precision, and what environment.json records of the machine."""
 
+import contextlib
+import os
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import keras
 import tensorflow as tf
+from joblib import cpu_count
+from threadpoolctl import threadpool_info
 
 RECORDED_PACKAGES = (
     "keras",
@@ -14,9 +18,22 @@ RECORDED_PACKAGES = (
     "numpy",
     "scipy",
     "opencv-python-headless",
+    "scikit-image",
     "scikit-learn",
     "SimpleITK",
+    "xgboost",
+    "xgboost-cpu",  # one of the two is installed
 )
+# Instructions that libraries choose their code by; with others sums end in other last digits.
+CPU_FEATURES = ("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16",
+                "avx512_fp16", "amx_bf16", "amx_int8", "amx_tile")  # fmt: skip
+# What of the process's environment changes how the libraries compute.
+SWITCHES = (
+    "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM", "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA",
+    "ONEDNN_DEFAULT_FPMATH_MODE", "TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC",
+    "NVIDIA_TF32_OVERRIDE", "TF_XLA_FLAGS", "XLA_FLAGS", "CUDA_VISIBLE_DEVICES",
+)  # fmt: skip
 
 
 def set_precision(name: str) -> str:
@@ -60,19 +77,60 @@ def cpu_flags() -> set[str]:
 
 def describe_environment(store_fingerprint: str, precision: str) -> dict:
     """What could make a difference elsewhere: versions, hardware, commit, data."""
-    gpus = [tf.config.experimental.get_device_details(d).get("device_name", d.name)
-            for d in tf.config.list_physical_devices("GPU")]  # fmt: skip
+    gpus = [_describe_gpu(device) for device in tf.config.list_physical_devices("GPU")]
+    flags = cpu_flags()
+    built = tf.sysconfig.get_build_info()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: version(name) for name in RECORDED_PACKAGES},
+        "packages": _versions(),
         "backend": keras.backend.backend(),
         "cpu": _cpu_model(),
+        "cpu_features": [name for name in CPU_FEATURES if name in flags],
+        "threads": {
+            "cores": cpu_count(),
+            # 0: as many as there are cores
+            "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
+            "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
+        },
+        "switches": {name: os.environ[name] for name in SWITCHES if name in os.environ},
+        "linear_algebra": _numpy_blas(),
         "gpus": gpus,
+        "cuda": {name: built.get(f"{name}_version", "") for name in ("cuda", "cudnn")}
+        if gpus else {},
+        "tensor_float_32": len(gpus) > 0
+        and tf.config.experimental.tensor_float_32_execution_enabled(),
         "precision": precision,
+        "keras_settings": {
+            "floatx": keras.config.floatx(),
+            "epsilon": keras.config.epsilon(),
+            "image_data_format": keras.config.image_data_format(),
+        },
         "git_commit": _git_commit(),
         "store": store_fingerprint,
     }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in RECORDED_PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _describe_gpu(device: tf.config.PhysicalDevice) -> str:
+    details = tf.config.experimental.get_device_details(device)
+    capability = ".".join(map(str, details.get("compute_capability", ())))
+    return f"{details.get('device_name', device.name)} {capability}".strip()
+
+
+def _numpy_blas() -> str:
+    """What NumPy multiplies with, and the kind of processor it was started for."""
+    found = [one for one in threadpool_info() if "numpy" in one["filepath"]]
+    parts = [str(one.get(key) or "") for one in found
+             for key in ("internal_api", "version", "architecture")]  # fmt: skip
+    return " ".join(parts)
 
 
 def _cpu_model() -> str:

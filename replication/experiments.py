@@ -4,7 +4,7 @@ import functools
 import json
 import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -91,8 +91,7 @@ class Experiment:
     def margin(self) -> float | None:
         """The narrowest margin of agreement that a run declared before it trained; None if none."""
         files = [folder / DECLARED for folder in self.folders]
-        declared = [read_json(file)["margin"] for file in files if file.exists()]
-        return min(declared, default=None)
+        return min((_read_margin(file) for file in files if file.exists()), default=None)
 
     def has(self, *keys: str) -> bool:
         """Whether every run's metrics have an entry at a path of keys that is not empty."""
@@ -131,10 +130,9 @@ def load_experiments(folders: Iterable[Path]) -> list[Experiment]:
             by_folder.setdefault(folder.parent, []).append(folder)
     for folder, finished in by_folder.items():
         for runs in _of_equal_settings(finished):
-            config = _read(runs[0] / CONFIG, "paper_row", "paper_dataset")
+            config = _read(runs[0] / CONFIG, OF_CONFIG)
             results = tuple(
-                _read(run / METRICS, "leaky", "not_comparable")
-                | _recompute(run / PREDICTIONS, config)
+                _read(run / METRICS, OF_METRICS) | _recompute(run / PREDICTIONS, config)
                 for run in runs
             )
             name = folder.name
@@ -147,17 +145,63 @@ def load_experiments(folders: Iterable[Path]) -> list[Experiment]:
     return experiments
 
 
-def _read(path: Path, *needed: str) -> dict:
-    """A JSON file of a run that has these keys.
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list_of_text(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+# What judging needs of a run's files: what an entry has to be, and whether it may be missing.
+Needed = dict[str, tuple[Callable[[object], bool], str, bool]]
+OF_CONFIG: Needed = {
+    "paper_row": (_is_text, "a text", False),
+    "paper_dataset": (_is_text, "a text", False),
+    "paper_tables": (_is_list_of_text, "a list of texts", True),
+    "classes": (lambda v: _is_list_of_text(v) and len(v) > 1, "a list of two names or more", True),
+    "positive": (_is_text, "a text", True),
+    "level": (_is_text, "a text", True),
+    "vote": (lambda v: v in ("mean", "majority"), "mean or majority", True),
+}
+OF_METRICS: Needed = {
+    "leaky": (lambda v: isinstance(v, bool), "true or false", False),
+    "not_comparable": (_is_list_of_text, "a list of reasons", False),
+}
+
+
+def _read(path: Path, needed: Needed) -> dict:
+    """A JSON file of a run that has what is needed.
 
     Raises:
         InputError: it has not, or cannot be read.
     """
     content = read_json(path)
-    missing = [key for key in needed if key not in content]
+    missing = [name for name, (*_, free) in needed.items() if not free and name not in content]
     if missing:
         raise InputError(f"{path}: has no {', '.join(missing)}; delete its folder and run again")
+    for name, (right, expected, _) in needed.items():
+        if name in content and not right(content[name]):
+            raise InputError(
+                f"{path}: {name} is {json.dumps(content[name])}, not {expected}; delete its folder "
+                "and run again"
+            )
     return content
+
+
+def _read_margin(path: Path) -> float:
+    """The margin that a run declared.
+
+    Raises:
+        InputError: the file has none, or none between 0 and 1.
+    """
+    margin = read_json(path).get("margin")
+    if not isinstance(margin, int | float) or not 0 < margin < 1:
+        raise InputError(
+            f"{path}: the margin is {json.dumps(margin)}; expected a number between 0 and 1: "
+            "delete its folder and run again"
+        )
+    return margin
 
 
 def _of_equal_settings(runs: list[Path]) -> list[list[Path]]:
@@ -194,28 +238,52 @@ def _recompute(predictions: Path, config: dict) -> dict[str, dict]:
 def find_runs(paths: Sequence[Path]) -> dict[str, list[Path]]:
     """The seed folders below what a user names, by paper, finished or not.
 
+    Several studies may lie side by side, each in its own folder.
+
     Args:
         paths: `--out` folders, `runs` folders, studies, experiments or single runs.
 
     Raises:
-        InputError: a folder does not exist, or one of a run is of no paper here.
+        InputError: a folder does not exist, one of a run is of no paper here, lies in the folder of
+            another paper, or has a run of another paper beside it as another seed.
     """
     found: dict[str, list[Path]] = {}
     for path in paths:
         if not path.is_dir():
             raise InputError(f"{path}: is no folder; name one that holds runs, such as OUT/runs")
         for folder in _seed_folders(path.resolve()):
-            if not (folder / CONFIG).exists():
-                raise InputError(f"{folder}: has no {CONFIG}; delete that folder and train again")
-            paper = read_json(folder / CONFIG).get("study") or folder.parents[1].name
-            if paper not in PAPERS:
-                raise InputError(
-                    f"{folder}: is a run of {paper!r}; expected one of {', '.join(PAPERS)}"
-                )
-            of_paper = found.setdefault(paper, [])
+            of_paper = found.setdefault(_paper_of(folder), [])
             if folder not in of_paper:
                 of_paper.append(folder)
+    experiments: dict[Path, str] = {}
+    for paper, folders in found.items():
+        for folder in folders:
+            other = experiments.setdefault(folder.parent, paper)
+            if other != paper:
+                raise InputError(
+                    f"{folder}: is a run of {paper} among seeds of {other}; move it to "
+                    f"runs/{paper}"
+                )
     return {paper: found[paper] for paper in PAPERS if paper in found}
+
+
+def _paper_of(folder: Path) -> str:
+    """Which paper's run a seed folder holds.
+
+    Raises:
+        InputError: none here, or another than that of the folder it lies in.
+    """
+    if not (folder / CONFIG).exists():
+        raise InputError(f"{folder}: has no {CONFIG}; delete that folder and train again")
+    place = folder.parents[1].name
+    paper = read_json(folder / CONFIG).get("study") or place
+    if paper not in PAPERS:
+        raise InputError(f"{folder}: is a run of {paper!r}; expected one of {', '.join(PAPERS)}")
+    if place in PAPERS and place != paper:
+        raise InputError(
+            f"{folder}: is a run of {paper} in the folder of {place}; move it to runs/{paper}"
+        )
+    return paper
 
 
 def _seed_folders(path: Path) -> list[Path]:

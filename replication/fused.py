@@ -40,8 +40,17 @@ def with_fused_batch_norm(model: keras.Model) -> keras.Model:
     return _copy(model, _to_fused)
 
 
+def with_synchronized_batch_norm(model: keras.Model) -> keras.Model:
+    """A copy whose batch norm takes its statistics over all devices that share a batch.
+
+    To be made under their strategy. Without it each would take those of its own part of the batch,
+    and the moving averages would be the first device's.
+    """
+    return _copy(model, _to_synchronized)
+
+
 def without_fused_batch_norm(model: keras.Model) -> keras.Model:
-    """The copy back: only Keras' own layers, as a saved model should have."""
+    """The copy back: only Keras' own layers for one device, as a saved model should have."""
     return _copy(model, _to_plain)
 
 
@@ -64,9 +73,15 @@ def _can_fuse(layer: layers.BatchNormalization) -> bool:
     return rank in FUSED_RANKS and layer.axis in (-1, rank - 1) and layer.center and layer.scale
 
 
+def _to_synchronized(layer: keras.Layer) -> keras.Layer:
+    synchronized = {"synchronized": True} if type(layer) is layers.BatchNormalization else {}
+    return layer.__class__.from_config(layer.get_config() | synchronized)
+
+
 def _to_plain(layer: keras.Layer) -> keras.Layer:
-    if type(layer) is FusedBatchNormalization:
-        return layers.BatchNormalization.from_config(layer.get_config())
+    if type(layer) in (layers.BatchNormalization, FusedBatchNormalization):
+        config = layer.get_config() | {"synchronized": False}
+        return layers.BatchNormalization.from_config(config)
     return layer.__class__.from_config(layer.get_config())
 
 

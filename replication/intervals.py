@@ -11,10 +11,18 @@ UNKNOWN: Interval = (math.nan, math.nan)
 
 @dataclass(frozen=True)
 class Share:
-    """k of n."""
+    """k of n.
+
+    Attributes:
+        k, n: such as the right answers of all; of an F1 2 TP of 2 TP + FN + FP.
+        f1: whether it is an F1.
+        note: what else k of n may be, such as "or a multiple".
+    """
 
     k: int
     n: int
+    f1: bool = False
+    note: str = ""
 
     @property
     def value(self) -> float:
@@ -23,8 +31,15 @@ class Share:
 
     @property
     def interval(self) -> Interval:
-        """Wilson's, as if each of the n were independent of the others."""
+        """Wilson's, as if each sample were independent of the others; see `f1_interval`."""
+        if self.f1:
+            return f1_interval(self.k // 2, self.n - self.k)
         return wilson(self.k, self.n)
+
+    @property
+    def text(self) -> str:
+        """Such as "16/20 or a multiple"."""
+        return f"{self.k}/{self.n} {self.note}".rstrip()
 
 
 def wilson(k: int, n: int) -> Interval:
@@ -33,6 +48,16 @@ def wilson(k: int, n: int) -> Interval:
         return UNKNOWN
     found = binomtest(k, n).proportion_ci(method="wilson")
     return float(found.low), float(found.high)
+
+
+def f1_interval(tp: int, wrong: int) -> Interval:
+    """The 95 % interval of the F1 of so many true positives, and of FN + FP `wrong` answers.
+
+    F1 is no proportion, but F1 / (2 - F1) is: TP of TP + FN + FP. Its Wilson interval is carried
+    over ("Wilson indirect" of Lam 2023, arXiv 2309.14621).
+    """
+    low, high = (2 * end / (1 + end) for end in wilson(tp, tp + wrong))
+    return low, high
 
 
 def difference(one: float, of_one: Interval, other: float, of_other: Interval) -> Interval:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from replication.audit.papers import TITLES
 from replication.audit.recorded import named
-from replication.claims import ClaimVerdict, claim_rows, format_claims
+from replication.claims import ClaimVerdict, claim_rows, describe_chance, format_claims
 from replication.experiment_tables import experiment_rows
 from replication.experiments import Experiment
-from replication.judging import DISAGREES, Verdict, count_by_margin, distinct
+from replication.judging import DISAGREES, Verdict, by_protocol, count_by_margin, distinct
 from replication.protocols import leak_rows
 from replication.verdict_tables import (
     as_rows,
@@ -19,11 +19,15 @@ from replication.verdict_tables import (
 )
 
 LEGEND = (
-    "paper: the printed number, and the k of n that it must be; ours: the mean over the seeds with "
-    "its 95 % interval (Wilson's where each sample is another patient, else the bootstrap's over "
-    "patients); difference: ours less the paper's, with the uncertainty of both; commonest: what "
-    "always saying the commonest class would get; shortcut: the best simple statistic; LEAKY: the "
-    "protocol tests on what it trained on"
+    "paper: the printed number, and the k of n that it must be (of F1 2 TP of 2 TP + FN + FP) of "
+    "the smallest test set that fits ('or a multiple', 'or of more samples': larger ones fit too), "
+    "with Wilson's interval, of F1 by TP of TP + FN + FP. That takes tiles, clips, slices and "
+    "films as independent, which those of one patient are not, and is too narrow for them; ours: "
+    "the mean over the seeds with its 95 % interval (Wilson's where each sample is another "
+    "patient, else the bootstrap's over patients); difference: ours less the paper's, with the "
+    "uncertainty of both; commonest: what always saying the commonest class would get; shortcut: "
+    "the best simple statistic; LEAKY: the protocol tests on what it trained on, and is counted "
+    "apart"
 )
 
 
@@ -78,6 +82,7 @@ def format_judgement(judgement: Judgement) -> str:
     if judgement.leaks:
         parts.append(f"what the leak is worth:\n{format_table(judgement.leaks)}")
     parts += ["\n".join(format_claims(c)) for c in (judgement.orders, judgement.architecture) if c]
+    parts += filter(None, [describe_chance(judgement.orders)])
     parts += judgement.notes
     failures = judgement.failures
     parts.append("comparable claims that do not hold: " + ("; ".join(failures) or "none"))
@@ -97,6 +102,8 @@ def markdown_judgement(judgement: Judgement) -> list[str]:
         if claims:
             rows = claim_rows(claims)
             lines += [f"### Claims of {title}", "", *markdown_table(rows), ""]
+    if chance := describe_chance(judgement.orders):
+        lines += [chance, ""]
     for note in judgement.notes:
         lines += ["```text", note, "```", ""]
     failures = [f"* {failure}" for failure in judgement.failures] or ["None."]
@@ -105,9 +112,12 @@ def markdown_judgement(judgement: Judgement) -> list[str]:
 
 def _margins(verdicts: Sequence[Verdict]) -> list[str]:
     """How the count of agreeing claims moves with the margin."""
-    if not distinct(verdicts):
-        return []
-    return [*markdown_table(count_by_margin(verdicts)), ""]
+    lines = []
+    for mark, of_group in by_protocol(verdicts):
+        if distinct(of_group):
+            lines += [f"{mark}how far the margin decides:", ""]
+            lines += [*markdown_table(count_by_margin(of_group)), ""]
+    return lines
 
 
 def csv_rows(judgements: Sequence[Judgement]) -> tuple[list[dict], list[str]]:

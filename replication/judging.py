@@ -31,7 +31,7 @@ class Verdict:
         n, patients: samples behind it, and patients.
         seeds, by_seed: how many runs it is the mean of, and each run's value.
         verdict, reason: with the mark LEAKY before it where the protocol leaks.
-        share: the k of n that the printed number must be.
+        share: the k of n that the printed number is of, or the smallest it may be of.
         difference: (low, high) of ours less printed.
         margin: of agreement, declared before the run or given.
         needed: how many patients would settle it; infinity if no number would.
@@ -183,13 +183,42 @@ def distinct(verdicts: Iterable[Verdict]) -> list[Verdict]:
     return list(found.values())
 
 
-def expected_by_chance(verdicts: Iterable[Verdict]) -> float:
-    """How many distinct claims would read lower or higher, were all of them true, at most.
+def by_protocol(verdicts: Iterable[Verdict]) -> list[tuple[str, list[Verdict]]]:
+    """Verdicts of sound protocols and of those that leak, apart, each with its mark."""
+    groups: dict[str, list[Verdict]] = {"": [], LEAKY: []}
+    for v in verdicts:
+        groups[LEAKY if v.leaky else ""].append(v)
+    return [(mark, of_group) for mark, of_group in groups.items() if of_group]
 
-    Metrics of one network are not independent: they come together or not at all.
+
+@dataclass(frozen=True)
+class Chance:
+    """What chance does to distinct claims on numbers that are all true.
+
+    Attributes:
+        bounded: claims whose printed number has an interval too, being a known k of n.
+        exact: those whose printed number is taken as exact. Ours then differs surely from it more
+            often than CHANCE, and nobody knows how often.
     """
-    return CHANCE * sum(not math.isnan(v.difference[0]) and v.reported.metric not in COUNTS
-                        for v in distinct(verdicts))  # fmt: skip
+
+    bounded: int
+    exact: int
+
+    @property
+    def expected(self) -> float:
+        """How many of the bounded ones would read lower or higher.
+
+        Metrics of one network are not independent: they come together or not at all.
+        """
+        return CHANCE * self.bounded
+
+
+def expected_by_chance(verdicts: Iterable[Verdict]) -> Chance:
+    """Of the distinct comparable claims that have an interval; a count of parameters has none."""
+    claims = [v for v in distinct(verdicts)
+              if not math.isnan(v.difference[0]) and v.reported.metric not in COUNTS]  # fmt: skip
+    bounded = sum(v.share is not None for v in claims)
+    return Chance(bounded, len(claims) - bounded)
 
 
 def count_by_margin(

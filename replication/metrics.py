@@ -1,6 +1,8 @@
 """Binary classification metrics with 95 % intervals over patients, from predictions alone."""
 
 import csv
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +15,10 @@ from preprocessing.errors import InputError
 METRICS = ("accuracy", "sensitivity", "specificity", "precision", "f1", "auroc")
 THRESHOLD = 0.5  # Ours: the paper does not state it; a score of 0.5 counts as positive
 RESAMPLES = 1000
-# Columns of predictions.csv that only some studies write.
-VIDEO, LOSS_PREFIX = "video", "focal_loss"
+# Columns of predictions.csv that every study writes, and those that only some do.
+EVERY_COLUMN = ("sample_id", "patient_id", "split", "label")
+UNIT, VIDEO, LOSS_PREFIX = "unit", "video", "focal_loss"
+SPLITS = re.compile("train|val|test")
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,12 @@ def read_predictions(path: Path, split: str, positive: str) -> Predictions:
     Raises:
         InputError: the file is missing, lacks a column, or has a score or label that none can be.
     """
+    rows = [row for row in read_rows(path, SPLITS, UNIT) if row["split"] == split]
+    names = check_samples(path, split, rows)
+    columns = list(rows[0]) if rows else []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            rows = [row for row in reader if row["split"] == split]
-        columns = reader.fieldnames or ()
         predictions = Predictions(
-            np.array([row["unit"] for row in rows]),
+            np.array([row[UNIT] for row in rows]),
             np.array([row["patient_id"] for row in rows]),
             np.array([int(row["label"]) for row in rows]),
             np.array([float(row[f"score_{positive}"]) for row in rows]),
@@ -92,11 +95,8 @@ def read_predictions(path: Path, split: str, positive: str) -> Predictions:
                 if name.startswith(LOSS_PREFIX)
             },
         )
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: is not a predictions file ({error!r}); evaluate the run again"
-        ) from error
-    names = [row["sample_id"] for row in rows]
+    except (KeyError, ValueError) as error:
+        raise not_predictions(path, error) from error
     labels, scores = predictions.labels, predictions.scores
     check_rows(path, split, names, labels, (0, 1), "a label that is neither 0 nor 1")
     inside = np.isfinite(scores) & (scores >= 0) & (scores <= 1)
@@ -105,6 +105,64 @@ def read_predictions(path: Path, split: str, positive: str) -> Predictions:
         finite = np.isfinite(losses)
         check_rows(path, split, names, finite, (True,), f"a {name} that is no number")
     return predictions
+
+
+def read_rows(path: Path, splits: re.Pattern, *columns: str) -> list[dict[str, str]]:
+    """The rows of a run's predictions.csv.
+
+    Args:
+        path: of the file.
+        splits: the names that a split may have; what has another name would be in no metric.
+        columns: needed besides EVERY_COLUMN.
+
+    Raises:
+        InputError: it cannot be read, lacks a column, is empty, or has a line of another length or
+            of another split.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+        missing = {*EVERY_COLUMN, *columns} - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(f"no column {', '.join(sorted(missing))}")
+        if not rows:
+            raise ValueError("no sample")
+    except (OSError, ValueError, csv.Error) as error:
+        raise not_predictions(path, error) from error
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise InputError(
+                f"{path}: line {number} has more or fewer cells than the first line; the file is "
+                "cut off or damaged: evaluate the run again"
+            )
+        if not splits.fullmatch(row["split"]):
+            raise InputError(
+                f"{path}: line {number}: no study writes a split {row['split']!r}; evaluate the "
+                "run again"
+            )
+    return rows
+
+
+def check_samples(path: Path, split: str, rows: Sequence[dict[str, str]]) -> list[str]:
+    """The names of the samples of a split.
+
+    Raises:
+        InputError: one stands there twice, and would count twice.
+    """
+    names = [row["sample_id"] for row in rows]
+    name, times = Counter(names).most_common(1)[0] if names else ("", 0)
+    if times > 1:
+        raise InputError(
+            f"{path}: sample {name} stands {times} times in the split {split}; expected one line "
+            "for each sample: evaluate the run again"
+        )
+    return names
+
+
+def not_predictions(path: Path, error: Exception) -> InputError:
+    """What to say of a file that none of our studies wrote."""
+    return InputError(f"{path}: is not a predictions file ({error!r}); evaluate the run again")
 
 
 def check_rows(

@@ -1,16 +1,17 @@
 """Multi-class metrics with 95 % intervals over patients, from predictions alone."""
 
-import csv
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import binomtest
 
-from preprocessing.errors import InputError
-from replication.metrics import RESAMPLES, check_rows
+from replication.metrics import RESAMPLES, check_rows, check_samples, not_predictions, read_rows
 
 MOST_TEST_SETS = 9
+# The parts of a study, numbered test sets, and the two versions of V-BreathNet's cropped test.
+SPLITS = re.compile(f"train|val|test(-[1-{MOST_TEST_SETS}]|-(wrong|all)-cropped)?")
 
 
 @dataclass(frozen=True)
@@ -40,39 +41,24 @@ def read_class_predictions(path: Path, split: str, classes: tuple[str, ...]) -> 
         InputError: the file is missing, lacks a column, or has a score or label that none can be.
     """
     whole = {split, *(f"{split}-{number}" for number in range(1, MOST_TEST_SETS + 1))}
-    rows = [row for row in _read_rows(path) if row["split"] in whole]
+    rows = [row for row in read_rows(path, SPLITS) if row["split"] in whole]
+    names = check_samples(path, split, rows)
     try:
         scores = [[float(row[f"score_{name}"]) for name in classes] for row in rows]
         predictions = ClassPredictions(
             tuple(classes),
-            np.array([row["sample_id"] for row in rows]),
+            np.array(names),
             np.array([row["patient_id"] for row in rows]),
             np.array([int(row["label"]) for row in rows], dtype=int),
             np.array(scores).reshape(len(rows), len(classes)),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise _not_predictions(path, error) from error
-    names = [row["sample_id"] for row in rows]
+    except (KeyError, ValueError) as error:
+        raise not_predictions(path, error) from error
     what = f"a label outside of the {len(classes)} classes"
     check_rows(path, split, names, predictions.labels, range(len(classes)), what)
-    finite = np.isfinite(predictions.scores).all(axis=1)
-    check_rows(path, split, names, finite, (True,), "a score that is no number")
+    inside = ((predictions.scores >= 0) & (predictions.scores <= 1)).all(axis=1)  # NaN is not
+    check_rows(path, split, names, inside, (True,), "a score that is no number from 0 to 1")
     return predictions
-
-
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        if not rows or "split" not in rows[0]:
-            raise ValueError("no column 'split'")
-        return rows
-    except (OSError, ValueError) as error:
-        raise _not_predictions(path, error) from error
-
-
-def _not_predictions(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: is not a predictions file ({error!r}); evaluate the run again")
 
 
 def evaluate_class_predictions(
@@ -87,7 +73,7 @@ def evaluate_class_predictions(
         {split: {level: metrics}} for each split in the file, and for "test" where it has several
         numbered test sets; see `class_metrics_with_intervals`.
     """
-    found = dict.fromkeys(row["split"] for row in _read_rows(path))
+    found = dict.fromkeys(row["split"] for row in read_rows(path, SPLITS))
     if any(split.startswith("test-") for split in found):
         found["test"] = None
     return {

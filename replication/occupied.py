@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,6 +15,8 @@ from preprocessing.errors import InputError
 from preprocessing.store import write_text
 
 LOCK, HOLDER = ".occupied.lock", ".occupied.json"
+RUN_LOCK = ".lock"
+WAIT_SECONDS = 0.5
 
 
 @contextlib.contextmanager
@@ -42,6 +44,32 @@ def alone_in(out: Path) -> Iterator[None]:
         yield
     finally:
         (out / HOLDER).unlink(missing_ok=True)
+        lock.release()
+
+
+@contextlib.contextmanager
+def in_turn(folder: Path, say: Callable[[str], None] = print) -> Iterator[None]:
+    """Keep a run folder to this process while the block runs; wait while another one has it.
+
+    Two processes have the same run to do where a cluster takes a worker for lost that lives, and
+    while a process has not noticed yet that the command that started it was killed. The second to
+    come then goes on where the first ended.
+
+    Args:
+        folder: of the run; its lock is gone from it afterwards.
+        say: told that this process waits.
+    """
+    lock = FileLock(folder / RUN_LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        say(f"{folder}: another process has it in hand, waiting for it")
+        lock.acquire(poll_interval=WAIT_SECONDS)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows keeps a file that is open
+            (folder / RUN_LOCK).unlink()
         lock.release()
 
 

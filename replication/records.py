@@ -19,11 +19,14 @@ def read_json(path: Path) -> dict:
     """A JSON file of a run or store.
 
     Raises:
-        InputError: missing or damaged.
+        InputError: missing, damaged, or no object with names.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("no object in curly brackets")
+        return content
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: cannot be read ({error}); delete its folder and run again"
         ) from error

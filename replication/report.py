@@ -21,6 +21,7 @@ from preprocessing.store import INDEX, RECIPE, SOURCES, write_text
 from replication.audit.findings import STRENGTHS, Finding
 from replication.audit.papers import audit_paper
 from replication.audit.recorded import named
+from replication.claims import describe_chance as describe_orders
 from replication.experiment_tables import experiment_rows
 from replication.experiments import Experiment
 from replication.judgement import LEGEND, Judgement
@@ -31,9 +32,9 @@ from replication.judging import (
     LOWER,
     NOT_COMPARABLE,
     Verdict,
+    by_protocol,
     count_by_margin,
     distinct,
-    expected_by_chance,
 )
 from replication.performance import read_scores
 from replication.printed import COUNTS, LOSSES
@@ -46,7 +47,7 @@ from replication.report_pictures import (
     shown_parts,
     study_pictures,
 )
-from replication.verdict_tables import SHOWN, short_rows
+from replication.verdict_tables import SHOWN, describe_chance, short_rows
 
 SUREST_ERRORS = 5  # of each experiment, listed
 # How a verdict looks, by its status; words say it too.
@@ -74,6 +75,23 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Count:
+    """The distinct comparable claims of one protocol.
+
+    Attributes:
+        mark: LEAKY, or none.
+        verdicts: how many got which verdict.
+        chance: how many would disagree by chance alone, as text.
+        margins: how those counts move with the margin.
+    """
+
+    mark: str
+    verdicts: dict[str, int]
+    chance: str
+    margins: list[dict[str, object]]
+
+
+@dataclass(frozen=True)
 class Paper:
     """A paper as the page shows it.
 
@@ -82,9 +100,8 @@ class Paper:
         experiments: their table.
         tables: of the paper, with the lines that stand beside them.
         reasons: of the verdicts, in the order of their marks.
-        counts: how many distinct comparable claims got which verdict.
-        chance: how many would disagree by chance alone.
-        margins: how those counts move with the margin.
+        counts: of the comparable claims on numbers, of sound protocols and of those that leak.
+        orders: how many claims of order would fail by chance alone, as text.
         pictures: of the data and of all networks together.
         runs: curves, performance, heat maps and errors of each experiment.
         stores: what the data were.
@@ -96,9 +113,8 @@ class Paper:
     experiments: list[dict[str, str]]
     tables: dict[str, list[Line]]
     reasons: list[str]
-    counts: dict[str, int]
-    chance: float
-    margins: list[dict[str, object]]
+    counts: list[Count]
+    orders: str
     pictures: list[Picture]
     runs: list[Run]
     stores: list[dict[str, str]]
@@ -141,7 +157,6 @@ def _describe(judgement: Judgement, album: Album) -> Paper:
     """All that the page says of a paper."""
     experiments, verdicts = judgement.experiments, judgement.verdicts
     tables, reasons = _lines(verdicts)
-    statuses = Counter(v.status for v in distinct(verdicts))
     pictures = dict.fromkeys(
         file for e in experiments for file in study_pictures(judgement.paper, out_folder(e))
     )
@@ -150,15 +165,21 @@ def _describe(judgement: Judgement, album: Album) -> Paper:
         experiment_rows(experiments) if experiments else [],
         tables,
         reasons,
-        {name: statuses[name] for name in (AGREES, LOWER, HIGHER, INCONCLUSIVE)},
-        expected_by_chance(verdicts),
-        count_by_margin(verdicts),
+        [_count(mark, of) for mark, of in by_protocol(verdicts) if distinct(of)],
+        describe_orders(judgement.orders),
         album.embed(list(pictures)),
         [Run(e, album.embed(run_pictures(e)), surest_errors(e)) for e in experiments],
         _stores(judgement.paper, experiments),
         _environments(experiments),
         audit_paper(judgement.paper),
     )
+
+
+def _count(mark: str, verdicts: Sequence[Verdict]) -> Count:
+    """The claims of one protocol."""
+    statuses = Counter(v.status for v in distinct(verdicts))
+    counts = {name: statuses[name] for name in (AGREES, LOWER, HIGHER, INCONCLUSIVE)}
+    return Count(mark, counts, describe_chance(verdicts), count_by_margin(verdicts))
 
 
 def _lines(verdicts: Sequence[Verdict]) -> tuple[dict[str, list[Line]], list[str]]:

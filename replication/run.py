@@ -6,6 +6,7 @@ last: where it stands, the run is finished.
 """
 
 import csv
+import dataclasses
 import json
 import textwrap
 import time
@@ -21,7 +22,12 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from preprocessing.errors import InputError
-from replication.fused import with_fused_batch_norm, without_fused_batch_norm
+from replication.devices import equal_parts, sharing_strategy, validate
+from replication.fused import (
+    with_fused_batch_norm,
+    with_synchronized_batch_norm,
+    without_fused_batch_norm,
+)
 from replication.records import (
     CONFIG,
     DECLARED,
@@ -59,6 +65,7 @@ class Training:
         graph: runs of one process that name the same here, with models, losses and optimizers that
             are the same but for weights and state, share the compiled model of the last of them:
             a ResNet-50 is traced for 10 to 20 s. "": compile anew.
+        devices: "all" shares each batch among the GPUs that there are; see `replication.devices`.
     """
 
     build: Callable[[], keras.Model]
@@ -74,6 +81,7 @@ class Training:
     chosen_by: Literal["val_loss", "val_accuracy", "last"] = "val_loss"
     fuse_batch_norm: bool = False
     graph: str = ""
+    devices: Literal["one", "all"] = "one"
 
 
 # The last compiled model that may be used again, under its `Training.graph`, and the run whose
@@ -179,10 +187,17 @@ def fit(
     """
     keras.utils.set_random_seed(training.seed)
     write_json(run.path / ENVIRONMENT, environment)
-    model = training.build()
-    if training.fuse_batch_norm:
-        model = with_fused_batch_norm(model)
-    model = _compile(model, training)
+    model, judge = training.build(), None
+    strategy = sharing_strategy() if training.devices == "all" else None
+    if strategy:
+        judge = model
+        judge.compile(**_losses(training))
+        training = dataclasses.replace(training, graph="")  # a shared model answers nobody else
+        with strategy.scope():
+            model = _compile(with_synchronized_batch_norm(model), training)
+    else:
+        model = with_fused_batch_norm(model) if training.fuse_batch_norm else model
+        model = _compile(model, training)
     history = run.history()
     if history:
         model.optimizer.build(model.trainable_variables)
@@ -192,9 +207,10 @@ def fit(
         _seed_dropout(model, training.seed, epoch)
         if training.learning_rate:
             model.optimizer.learning_rate = training.learning_rate(epoch)
+        data = training.train_data(epoch)
         logs = model.fit(
-            training.train_data(epoch),
-            validation_data=training.val_data,
+            equal_parts(data, strategy.num_replicas_in_sync) if strategy else data,
+            validation_data=None if strategy else training.val_data,
             initial_epoch=epoch,
             epochs=epoch + 1,
             shuffle=False,  # train_data has already ordered the epoch
@@ -202,7 +218,9 @@ def fit(
             callbacks=[_ProgressBar(f"epoch {epoch + 1} of {training.epochs}")],
         ).history
         row = {"epoch": epoch, **{name: values[-1] for name, values in logs.items()}}
-        row["learning_rate"] = float(model.optimizer.learning_rate)
+        if strategy and training.val_data is not None:
+            row |= validate(judge, model, training.val_data)
+        row["learning_rate"] = float(_as_numpy(model.optimizer.learning_rate))
         row["seconds"] = time.perf_counter() - started
         if not np.isfinite([row["loss"], row.get("val_loss", 0.0)]).all():
             raise InputError(
@@ -237,22 +255,26 @@ def _compile(model: keras.Model, training: Training) -> keras.Model:
             variable.assign(np.zeros(variable.shape, variable.dtype))
         twin.optimizer.learning_rate = float(optimizer.learning_rate)
         return twin
-    metrics = training.metrics() if training.metrics else ["accuracy"]
-    if isinstance(training.loss, dict):
-        metrics = dict.fromkeys(training.loss, metrics)
-    # jit_compile stays off on CPU, where XLA's 3D convolutions are 5 to 7 times slower.
-    model.compile(
-        optimizer=optimizer,
-        loss=training.loss,
-        loss_weights=training.loss_weights,
-        metrics=metrics,
-        jit_compile=False,
-    )
+    model.compile(optimizer=optimizer, **_losses(training))
     _build_state(model)
     _compiled.clear()  # one at a time: a large network and its optimizer's state take 1 GB
     if training.graph:
         _compiled[training.graph] = model
     return model
+
+
+def _losses(training: Training) -> dict:
+    """What `keras.Model.compile` takes besides the optimizer."""
+    metrics = training.metrics() if training.metrics else ["accuracy"]
+    if isinstance(training.loss, dict):
+        metrics = dict.fromkeys(training.loss, metrics)
+    # jit_compile stays off on CPU, where XLA's 3D convolutions are 5 to 7 times slower.
+    return {
+        "loss": training.loss,
+        "loss_weights": training.loss_weights,
+        "metrics": metrics,
+        "jit_compile": False,
+    }
 
 
 def _build_state(model: keras.Model) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from replication import intervals
+from replication.audit.behind import find_refuted, find_shares
+from replication.audit.recorded import load_tables
 from replication.baselines import constant_value, describe_floor
 from replication.experiments import Experiment, load_runs
 from replication.intervals import UNKNOWN, Interval, Share
@@ -42,6 +44,8 @@ __all__ = [
 ]  # fmt: skip
 
 NOT_PRINTED = "the paper prints no number for it"
+REFUTED = "the paper's own numbers contradict it"
+EMPTY, NO_COUNTS = "no sample was scored in the part", "the runs count no parameters"
 UNPRINTED = "-"  # the table of a number of ours that no table of the paper has
 
 
@@ -56,19 +60,27 @@ def judge_runs(
     Our number is the mean over the seeds, and so are the bounds of its interval: Ours: the seeds
     share patients, so several are no more certain about other patients than one.
 
+    A number that the paper's own numbers contradict is not comparable: a perfect replication would
+    differ from it.
+
     Args:
         paper: whose numbers.
         experiments: its runs.
         margin: of agreement; what each run declared, or MARGIN, if it is not given.
-        reported: other printed numbers than those of the package.
+        reported: other printed numbers than those of the package; their k of n is known from
+            their own column n alone.
     """
-    printed = load_reported(paper) if reported is None else reported
-    shares = known_shares(printed)
+    if reported is None:
+        tables = load_tables(paper)
+        printed, shares, refuted = tables.metrics, find_shares(tables), find_refuted(tables)
+    else:
+        printed, shares, refuted = reported, known_shares(reported), {}
     verdicts = [v for e in experiments for v in _judge_unreported(paper, e, printed)]
     for one in printed:
         for e in experiments:
             if e.speaks_to(one):
-                verdicts.append(_judge_one(one, e, margin, shares.get(one)))
+                against = (f"{REFUTED}: {refuted[one]}",) if one in refuted else ()
+                verdicts.append(_judge_one(one, e, margin, shares.get(one), against))
     return verdicts
 
 
@@ -84,7 +96,7 @@ def _judge_one(
         margin = MARGIN if e.margin is None else e.margin
     counted = reported.metric in COUNTS
     part, level, metric = ("parameters", "", reported.metric) if counted else e.place_of(reported)
-    missing = "" if e.has(part) else f"the runs have no {part}"
+    missing = "" if e.has(part) else NO_COUNTS if counted else f"{EMPTY} {part}"
     if not missing and not e.has(*filter(None, (part, level, metric))):
         missing = f"the runs measure no {metric.replace('_', ' ')}"
     if missing:

@@ -10,6 +10,7 @@ from replication.judging import (
     LOWER,
     NOT_COMPARABLE,
     Verdict,
+    by_protocol,
     count_by_margin,
     distinct,
     expected_by_chance,
@@ -34,6 +35,7 @@ def as_rows(verdicts: Sequence[Verdict]) -> list[dict]:
             **({"class": v.reported.positive_class} if several else {}),
             "paper": v.reported.text,
             "k/n": f"{v.share.k}/{v.share.n}" if v.share else "",
+            "k/n note": v.share.note if v.share else "",
             "paper low": _share_bound(v, 0),
             "paper high": _share_bound(v, 1),
             **{name: _ours(v, getattr(v, name)) for name in ("ours", "low", "high")},
@@ -76,6 +78,7 @@ def short_rows(verdicts: Sequence[Verdict]) -> list[dict]:
     rows = []
     for v, row in zip(verdicts, as_rows(verdicts), strict=True):
         bounds = f"[{row['low'][:6]}, {row['high'][:6]}]"
+        row["k/n"] = v.share.text if v.share else ""
         row["interval"] = bounds if v.low < v.high else "-"
         if row["difference low"]:
             low, high = row["difference low"][:7], row["difference high"][:7]
@@ -111,23 +114,44 @@ def _with_notes(verdicts: Sequence[Verdict]) -> tuple[list[dict], list[str]]:
 
 
 def summarise(verdicts: Sequence[Verdict]) -> list[str]:
-    """How many claims agree, how many would not by chance alone, and how the margin moves that."""
-    claims = distinct(verdicts)
-    if not claims:
+    """How many claims agree, how many would not by chance alone, and how the margin moves that.
+
+    Numbers of protocols that leak are counted apart.
+    """
+    if not distinct(verdicts):
         return ["none of these numbers can be compared"] if verdicts else []
-    found = [v.status for v in claims]
-    counts = ", ".join(
-        f"{found.count(name)} {name}" for name in (AGREES, LOWER, HIGHER, INCONCLUSIVE)
+    lines = []
+    for mark, of_group in by_protocol(verdicts):
+        claims = distinct(of_group)
+        if not claims:
+            continue
+        found = [v.status for v in claims]
+        counts = ", ".join(
+            f"{found.count(name)} {name}" for name in (AGREES, LOWER, HIGHER, INCONCLUSIVE)
+        )
+        margins = sorted({v.margin for v in claims})
+        declared = " or ".join(f"{margin:g}" for margin in margins)
+        table = "; ".join(f"{row['margin']}: {row[AGREES]}" for row in count_by_margin(of_group))
+        lines += [
+            f"{mark}{len(claims)} distinct claims can be compared, margin {declared}: {counts}",
+            f"{mark}{describe_chance(of_group)}",
+            f"{mark}claims that agree, by margin: {table}",
+        ]
+    return lines
+
+
+def describe_chance(verdicts: Sequence[Verdict]) -> str:
+    """How many of the claims would read lower or higher, were all of them true."""
+    chance = expected_by_chance(verdicts)
+    exact = f"{chance.exact}, whose printed number is taken as exact"
+    if not chance.bounded:
+        return f"chance has no bound for {exact}" if chance.exact else "chance has no part in these"
+    text = (
+        f"by chance alone about {chance.expected:.1f} of the {chance.bounded} whose printed k of n "
+        "is known would be lower or higher, were all true and the paper's samples independent; "
+        "metrics of one network come together"
     )
-    margins = sorted({v.margin for v in claims})
-    declared = " or ".join(f"{margin:g}" for margin in margins)
-    table = "; ".join(f"{row['margin']}: {row[AGREES]}" for row in count_by_margin(verdicts))
-    return [
-        f"{len(claims)} distinct claims can be compared, margin {declared}: {counts}",
-        f"by chance alone {expected_by_chance(verdicts):.1f} of them at most would be lower or "
-        "higher, were all true; metrics of one network come together",
-        f"claims that agree, by margin: {table}",
-    ]
+    return text + (f"; there is no such bound for the other {exact}" if chance.exact else "")
 
 
 def format_table(rows: Sequence[Mapping]) -> str:

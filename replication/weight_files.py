@@ -1,5 +1,6 @@
 """Files of named tensors, .safetensors and PyTorch's: read, converted, loaded into Keras."""
 
+import errno
 import hashlib
 import importlib
 import textwrap
@@ -133,9 +134,11 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         ) from error
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, MemoryError):
+    except MemoryError:
         raise
     except Exception as error:  # of any kind: PyTorch interprets whatever the file says
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which a place before 0 is
+            raise
         # What it says of such files is long, and advises to run the code in them.
         raise InputError(
             f"{path}: is damaged, or no PyTorch file of tensors alone; fetch it again"

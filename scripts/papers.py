@@ -51,6 +51,16 @@ def gather(
     return experiments, gaps
 
 
+def check_margin(margin: float) -> None:
+    """Refuse a margin of agreement that is no share.
+
+    Raises:
+        InputError: it is not between 0 and 1.
+    """
+    if not 0 < margin < 1:
+        raise InputError(f"--margin is {margin}; it has to be between 0 and 1")
+
+
 def judge_paper(
     paper: str,
     experiments: Sequence[Experiment],
@@ -68,8 +78,8 @@ def judge_paper(
     Raises:
         InputError: a margin that is no share.
     """
-    if margin is not None and not 0 < margin < 1:
-        raise InputError(f"--margin is {margin}; it has to be between 0 and 1")
+    if margin is not None:
+        check_margin(margin)
     verdicts = judge_runs(paper, experiments, margin, reported)
     declared = [e.margin for e in experiments if e.margin is not None]
     within = margin if margin is not None else min(declared, default=MARGIN)

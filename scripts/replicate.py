@@ -64,6 +64,10 @@ class Arguments:
     margin: float | None = None
     """Our numbers agree with printed ones where they surely differ by less; 0.03 if it is not
     given. Written down before training begins."""
+    jobs: int | None = None
+    """Independent work done at once, in processes; what the study's size has if it is not given."""
+    cluster: str | None = None
+    """The same on a Dask cluster, named by its scheduler's address (docs/scaling.md)."""
 
 
 def main() -> None:
@@ -231,7 +235,8 @@ def replicate_dzhulai2024(arguments: Arguments) -> None:
 def given(arguments: Arguments, *optional: str) -> dict:
     """The settings that every study shares, and those of `optional` that the user named."""
     shared = {name: getattr(arguments, name) for name in ("seeds", "shuffle_labels")}
-    named = {name: getattr(arguments, name) for name in (*optional, "precision", "margin")}
+    everywhere = ("precision", "margin", "jobs", "cluster")
+    named = {name: getattr(arguments, name) for name in (*optional, *everywhere)}
     return shared | {name: value for name, value in named.items() if value is not None}
 
 

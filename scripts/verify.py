@@ -8,6 +8,10 @@
 Our metrics are recomputed from each run's predictions.csv. Prints the tables and writes them as
 Markdown and CSV. Exits 1 where a comparable claim does not hold, 0 otherwise, 2 for bad input. On
 phantoms, and on any data but the paper's, numbers are not comparable; parameter counts always are.
+
+Studies that share one --out are judged one after the other, each from runs/<study>/ and against its
+own paper. One experiment folder with seeds of two studies is refused, and so is a run in the folder
+of another study.
 """
 
 import datetime
@@ -16,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
-from papers import gather, judge_paper
+from papers import check_margin, gather, judge_paper
 
 from preprocessing.errors import InputError
 from preprocessing.store import write_text
@@ -29,7 +33,7 @@ from replication.judgement import (
     format_judgement,
     markdown_judgement,
 )
-from replication.printed import read_reported
+from replication.printed import JUDGED, read_reported
 from replication.records import MARGIN, write_csv
 
 DOES_NOT_HOLD = 1
@@ -61,7 +65,7 @@ def main() -> None:
     """Judge every finished run of each paper."""
     arguments = tyro.cli(Arguments, description=__doc__)
     _check(arguments)
-    reported = read_reported(arguments.reported) if arguments.reported else None
+    reported = read_reported(arguments.reported, JUDGED) if arguments.reported else None
     judgements, gaps = [], []
     if arguments.architecture:
         papers = (arguments.paper,) if arguments.paper else PAPERS
@@ -71,9 +75,9 @@ def main() -> None:
         for paper, found in experiments.items():
             judgements.append(judge_paper(paper, found, arguments.margin, reported))
     margin = _margin_line(arguments, judgements)
+    written = _write(arguments, judgements, [margin, *gaps])  # first: a pager may close the output
     print("\n\n\n".join(format_judgement(judgement) for judgement in judgements))
-    print("\n" + "\n".join([margin, *(f"missing: {gap}" for gap in gaps)]))
-    _write(arguments, judgements, [margin, *gaps])
+    print("\n" + "\n".join([margin, *(f"missing: {gap}" for gap in gaps), *written]))
     if any(judgement.failures for judgement in judgements):
         raise SystemExit(DOES_NOT_HOLD)
 
@@ -83,6 +87,8 @@ def _check(arguments: Arguments) -> None:
         raise InputError("name a folder with runs, such as replication-output/classroom")
     if arguments.reported and not arguments.paper:
         raise InputError("--reported is one paper's: name it with --paper")
+    if arguments.margin is not None:
+        check_margin(arguments.margin)
 
 
 def _margin_line(arguments: Arguments, judgements: list[Judgement]) -> str:
@@ -101,10 +107,12 @@ def _margin_line(arguments: Arguments, judgements: list[Judgement]) -> str:
     return line if experiments else "no run was looked at"
 
 
-def _write(arguments: Arguments, judgements: list[Judgement], notes: list[str]) -> None:
-    """The tables as Markdown, and every verdict as a line of CSV."""
+def _write(
+    arguments: Arguments, judgements: list[Judgement], notes: list[str]
+) -> list[str]:
+    """The tables as Markdown, and every verdict as a line of CSV; what to say of it."""
     if arguments.write is None and not arguments.out:
-        return
+        return []
     path = arguments.write or arguments.out[0] / "verdicts.md"
     lines = [
         "# Verdicts",
@@ -117,7 +125,7 @@ def _write(arguments: Arguments, judgements: list[Judgement], notes: list[str]) 
     write_text(path, "\n".join(lines))
     rows, columns = csv_rows(judgements)
     write_csv(path.with_suffix(".csv"), rows, columns)
-    print(f"written: {path} and {path.with_suffix('.csv').name}")
+    return [f"written: {path} and {path.with_suffix('.csv').name}"]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ patient, `Exposure` once a film. Every patient draws a lesion of each kind; only
 `lesions.lesion_map` looks at the class and uses one, or none.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
@@ -15,8 +15,13 @@ from vbreathnet.config import CLASSES
 COVID, NORMAL, PNEUMONIA = CLASSES
 # Words seen on films of the database.
 MARKERS = ("R", "L", "AP", "PORTATIL", "SUPINO", "DCHA")
-# Ours: for the classroom exercise on shortcuts only.
+# Ours: for the classroom exercise on shortcuts only: word, whether it stands on the left, and where
+# `Exposure.marker_along` begins, of which `PLANTED_ALONG` is left to chance. Planted markers are as
+# large and as white as drawn ones can be, on a black plate: a linear model is to see them.
 MARKER_OF_CLASS = {COVID: "PORTATIL", NORMAL: "L", PNEUMONIA: "R"}
+MARKER_PLACE_OF_CLASS = {COVID: (True, 0.0), NORMAL: (False, 0.0), PNEUMONIA: (True, 0.7)}
+PLANTED_ALONG = 0.1
+PLANTED_HEIGHT, PLANTED_GREY = 0.06, 1.0
 BAD_SHARE = 0.08  # Ours: of each class this share is blurred, and as many films are low in contrast
 
 
@@ -131,6 +136,7 @@ class Film:
     blurred: bool
     low_contrast: bool
     marker: str  # empty: none
+    planted: bool  # whether the marker tells the class, on a plate
     anatomy: Anatomy
     lesion: Lesion
     exposure: Exposure
@@ -149,6 +155,8 @@ def draw_cohort(
     for anatomy and lesion) it takes one value from each of its n quantiles, in random order. All
     classes then share one distribution. The strata depend on n, so the films of a cohort of 8 a
     class are not the first ones of a cohort of 100; each size is a cohort of its own.
+
+    Where the marker follows the class, so do its word and its place; all else is as without.
     """
     cohort = []
     patients_per_class = -(-per_class // films_per_patient)
@@ -161,6 +169,8 @@ def draw_cohort(
         for n, exposure in enumerate(exposures):
             patient = n // films_per_patient
             marker = exposure.marker_word if exposure.has_marker else ""
+            if marker_follows_class:
+                marker, exposure = MARKER_OF_CLASS[label], _planted(exposure, label)
             film = Film(
                 name=f"{label}-{n + 1}",
                 label=label,
@@ -169,13 +179,27 @@ def draw_cohort(
                 seed=seed,
                 blurred=bool(blurred[n]),
                 low_contrast=bool(low_contrast[n]),
-                marker=MARKER_OF_CLASS[label] if marker_follows_class else marker,
+                marker=marker,
+                planted=marker_follows_class,
                 anatomy=anatomies[patient],
                 lesion=lesions[patient],
                 exposure=exposure,
             )
             cohort.append((n, k, film))
     return [film for _, _, film in sorted(cohort, key=lambda entry: entry[:2])]
+
+
+def _planted(exposure: Exposure, label: str) -> Exposure:
+    """The same film with its marker where those of its class stand, and as large."""
+    on_left, begin = MARKER_PLACE_OF_CLASS[label]
+    return replace(
+        exposure,
+        has_marker=True,
+        marker_on_left=on_left,
+        marker_along=begin + PLANTED_ALONG * exposure.marker_along,
+        marker_height=PLANTED_HEIGHT,
+        marker_grey=PLANTED_GREY,
+    )
 
 
 def drawn_values(film: Film) -> dict:

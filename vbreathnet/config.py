@@ -119,6 +119,9 @@ class VBreathNetConfig:
 
     precision: Literal["float32", "auto"] = "float32"
     """Ours: auto takes mixed_float16 on GPUs and mixed_bfloat16 on CPUs that multiply it."""
+    devices: Literal["one", "all"] = "one"
+    """all: each batch is shared among the GPUs of the machine, batch norm too; dropout draws other
+    masks, and samples that cannot be shared equally are left out of an epoch. Ours."""
     smooth_samples: int = 30
     """Noisy copies for SmoothGrad. Ours: the paper says saliency map, without a method."""
     roi_dir: Path | None = None
@@ -129,6 +132,14 @@ class VBreathNetConfig:
     """Also write V-BreathNet for low-power devices (LiteRT, float and int8)."""
     export_beside: bool = True
     """Measure MobileNetV2's files beside those of V-BreathNet, which takes a minute."""
+
+    jobs: int = 1
+    """Networks trained and evaluated at once, each in a process with its share of the cores and the
+    memory of one. Images are read on all cores in any case. Ours."""
+    cluster: str | None = None
+    """Do both on a Dask cluster, named by its scheduler's address such as tcp://10.0.0.5:8786.
+    Ours."""
+
     shuffle_labels: bool = False
     """Sanity check: deal the labels out anew. The accuracy must fall to chance."""
     paper_data: bool = False
@@ -146,7 +157,7 @@ class VBreathNetConfig:
         """
         for name in ("seeds", "batch_size", "epochs", "learning_rate", "min_learning_rate",
                      "halve_every", "test_per_class", "transfer_epochs", "smooth_samples", "model",
-                     "transfer_learning_rate", "margin"):  # fmt: skip
+                     "transfer_learning_rate", "margin", "jobs"):  # fmt: skip
             value = getattr(self, name)
             if not (value if isinstance(value, tuple) else value > 0):
                 self._refuse(name, "more than zero" if value != () else "at least one")
@@ -165,7 +176,9 @@ class VBreathNetConfig:
             self._refuse("max_contrast", f"more than --min-contrast {self.min_contrast}")
         if min(self.transfer_learning_rate) <= 0:
             self._refuse("transfer_learning_rate", "more than zero")
-        if self.image_size < 96:
+        if self.image_size < 32:
+            self._refuse("image_size", "32 or more, for six poolings of V-BreathNet")
+        if self.image_size < 96 and set(self.model) != {"v-breathnet"}:
             self._refuse(
                 "image_size", "96 or more, or the baselines' maps are below their head's 3x3"
             )

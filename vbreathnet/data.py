@@ -5,12 +5,13 @@ the filters of section 3.1 remove is decided from those numbers afterwards (qual
 another threshold needs no second reading.
 """
 
-import csv
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,10 @@ from tqdm import tqdm
 
 from preprocessing import duplicates, radiographs, sharpness, store
 from preprocessing.errors import InputError
+from preprocessing.headers import sound_png
 from preprocessing.store import Store, StoreWriter
+from preprocessing.tables import check_inside, check_name, read_table, shown
+from replication.workers import read_ahead
 from vbreathnet.config import CLASSES, VBreathNetConfig
 
 # Ours: the database's fourth class, Lung_Opacity, is left alone: Table 1 has three.
@@ -77,7 +81,7 @@ def find_radiographs(config: VBreathNetConfig, say: Callable[[str], None]) -> li
         raise InputError(
             f"{config.data}: is not a folder; --data names the folder of class folders"
         )
-    folders = sorted(p.name for p in config.data.iterdir() if p.is_dir())
+    folders = sorted(shown(p.name) for p in config.data.iterdir() if p.is_dir())
     missing = [name for name in config.classes if name not in folders]
     if missing:
         raise InputError(
@@ -99,11 +103,12 @@ def find_radiographs(config: VBreathNetConfig, say: Callable[[str], None]) -> li
                 f"in {IMAGES}/ inside"
             )
         for path in paths:
+            check_name(path)
             file = path.relative_to(config.data).as_posix()
             found.append(Radiograph(file, path, label, **manifest.pop(file, {})))
     if manifest:
         say(f"{config.data / MANIFEST}: {len(manifest)} rows name no image of these classes, such "
-            f"as {next(iter(manifest))}")  # fmt: skip
+            f"as {shown(next(iter(manifest)))}")  # fmt: skip
     return found
 
 
@@ -122,8 +127,8 @@ def read_lung_mask(data: Path, file: str) -> np.ndarray | None:
     path = lung_mask_path(data, file)
     if path is None:
         return None
-    content = np.fromfile(path, np.uint8)  # cv2.imread fails on some names on Windows
-    mask = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
+    content = sound_png(path, path.read_bytes())
+    mask = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
     if mask is None or not mask.any():
         raise InputError(f"{path}: is not a lung mask (unreadable or empty); correct or delete it")
     return mask > 0
@@ -175,7 +180,7 @@ def _write_store(
         done = set(writer.done)
         waiting = [r for r in found if r.file not in done]
         bar = tqdm(waiting, f"prepare {folder.name}", unit="image", disable=None)
-        for one, picture in zip(bar, _read_all(waiting, config.image_size), strict=True):
+        for one, picture in zip(bar, _read_all(config, waiting), strict=True):
             problem = picture if isinstance(picture, str) else ""
             problem = problem.removeprefix(f"{one.path}: ")  # the column `file` has it
             if not problem:
@@ -184,12 +189,21 @@ def _write_store(
         return writer.close()
 
 
-def _read_all(waiting: list[Radiograph], side: int) -> Iterator[Picture | str]:
+def _read_all(config: VBreathNetConfig, waiting: list[Radiograph]) -> Iterator[Picture | str]:
     """`_read` of each, on all cores, a few at a time so that readers never run far ahead."""
+    starts = range(0, len(waiting), READ_TOGETHER)
+    together = (waiting[start : start + READ_TOGETHER] for start in starts)
+    if config.cluster:
+        read = partial(_read_some, config.image_size)
+        yield from chain.from_iterable(read_ahead(read, together, cluster=config.cluster))
+        return
     with Parallel(n_jobs=-1, backend="threading") as parallel:
-        for start in range(0, len(waiting), READ_TOGETHER):
-            together = waiting[start : start + READ_TOGETHER]
-            yield from parallel(delayed(_read)(one, side) for one in together)
+        for some in together:
+            yield from parallel(delayed(_read)(one, config.image_size) for one in some)
+
+
+def _read_some(side: int, some: list[Radiograph]) -> list[Picture | str]:
+    return [_read(one, side) for one in some]
 
 
 def _read(one: Radiograph, side: int) -> Picture | str:
@@ -264,23 +278,17 @@ def _read_manifest(path: Path) -> dict[str, dict[str, str]]:
     if not path.exists():
         return {}
     columns = {"patient_id": "patient", "near_duplicate_group": "group", "origin": "origin"}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-        said = {
-            row["file"].replace("\\", "/"): {
-                name: (row.get(column) or "").strip() for column, name in columns.items()
-            }
-            for row in rows
-        }
-    except (KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{path}: is not a CSV table with a column 'file' ({error!r}); correct or remove it"
-        ) from error
-    if len(said) < len(rows):
-        raise InputError(
-            f"{path}: {len(rows) - len(said)} files stand in it twice; keep one row each"
-        )
+    table = read_table(path)
+    if "file" not in table.columns:
+        raise InputError(f"{path}: is not a CSV table with a column 'file'; correct or remove it")
+    said = {}
+    for line, row in table.rows:
+        check_inside(row["file"], path.parent, f"{path}, line {line}")
+        of_file = {name: row.get(column, "") for column, name in columns.items()}
+        said[row["file"].replace("\\", "/")] = of_file
+    twice = len(table.rows) - len(said)
+    if twice:
+        raise InputError(f"{path}: {twice} files stand in it twice; keep one row each")
     return said
 
 

@@ -163,6 +163,8 @@ def _write_marker(image: np.ndarray, film: Film) -> None:
     margin = round(0.03 * size)
     x = margin if exposure.marker_on_left else size - margin - width
     y = margin + height + round(exposure.marker_along * 0.55 * size)
+    if film.planted:
+        image[max(y - height - margin, 0) : y + margin, max(x - margin, 0) : x + width + margin] = 0
     grey = float(exposure.marker_grey)
     cover = np.zeros((size, size), np.uint8)
     cv2.putText(cover, film.marker, (x, y), font, scale, 255, thickness, cv2.LINE_AA)
@@ -206,8 +208,9 @@ def write_cohort(
         size: Width and height in px, 64 to 320; the database's own is 299.
         films_per_patient: Films of one patient share the chest and the lesion; position, breath
             and exposure differ.
-        marker_follows_class: Plant a shortcut, for exercises: every film's marker names its
-            class.
+        marker_follows_class: Plant a shortcut, for exercises: word and place of every film's
+            marker tell its class. Nothing else changes: the films are those of the same arguments
+            without it.
         workers: Processes.
         progress: Show a progress bar on terminals.
 
@@ -226,7 +229,7 @@ def write_cohort(
         "seed": seed,
         "size": size,
         "films_per_patient": films_per_patient,
-        "marker_follows_class": marker_follows_class,
+        "marker_follows_class": "word and place" if marker_follows_class else False,
     }
     with new_folder(out, RECIPE_FILE, recipe, "phantom films") as partial:
         if partial is None:

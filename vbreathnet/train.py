@@ -13,8 +13,10 @@ from replication import run, verdict
 from replication.batches import to_network_input
 from replication.claims import format_claims, judge_order
 from replication.environment import describe_environment, set_precision
+from replication.occupied import in_turn
 from replication.records import HISTORY, write_csv
 from replication.run import RunFolder, Training, read_history
+from replication.workers import do_all
 from vbreathnet import crop, pictures
 from vbreathnet.claims import judge_claims
 from vbreathnet.config import PAPER_ROWS, PAPER_TRANSFER_RATE, VBreathNetConfig
@@ -60,20 +62,17 @@ def run_study(
     seeds = range(config.seeds)
     samples_of = {seed: split_samples(config, store, seed, say if seed == 0 else _quiet)
                   for seed in seeds}  # fmt: skip
-    precision = set_precision(config.precision)
+    set_precision(config.precision)
     experiments = list_experiments(config)
     for samples in samples_of.values():
         check_masks_and_boxes(config, samples)
     check_weights(config, store)
-    for model, rate in experiments:
-        for seed in seeds:
-            folder = _run_folder(config, store, model, rate, seed)
-            samples = samples_of[seed]
-            if not folder.trained:
-                say(f"{folder.path}: {samples.describe(config.classes)}")
-                _train(config, folder, samples, (model, rate, seed), precision, say)
-            if config.stop_after == "evaluate" and not is_evaluated(config, folder):
-                evaluate_run(config, folder, samples, _scaling(config, model), reasons[model], say)
+    tasks = [
+        ((model, rate, seed), samples_of[seed], reasons[model])
+        for model, rate in experiments
+        for seed in seeds
+    ]
+    do_all(partial(train_and_evaluate, config), tasks, say, config.jobs, config.cluster)
     _save_overviews(config)
     if config.stop_after == "train":
         return []
@@ -86,6 +85,25 @@ def run_study(
     for line in format_claims([*judge_order(STUDY, runs, config.margin), *judge_claims(runs)]):
         say(line)
     return verdicts
+
+
+def train_and_evaluate(
+    config: VBreathNetConfig,
+    experiment: tuple[str, float, int],
+    samples: Samples,
+    reasons: list[str],
+    say: Callable[[str], None],
+) -> None:
+    """One network (model, learning rate, seed), as far as it is not done yet."""
+    model = experiment[0]
+    precision = set_precision(config.precision)
+    folder = _run_folder(config, samples.store, *experiment)
+    with in_turn(folder.path, say):
+        if not folder.trained:
+            say(f"{folder.path}: {samples.describe(config.classes)}")
+            _train(config, folder, samples, experiment, precision, say)
+        if config.stop_after == "evaluate" and not is_evaluated(config, folder):
+            evaluate_run(config, folder, samples, _scaling(config, model), reasons, say)
 
 
 def check_masks_and_boxes(config: VBreathNetConfig, samples: Samples) -> None:
@@ -134,6 +152,7 @@ def _run_folder(
     names = SHARED_SETTINGS + (VBREATHNET_SETTINGS if model == "v-breathnet" else ())
     settings = {name: getattr(config, name) for name in names}
     settings |= {"study": STUDY, "seed": seed, "model": model, "store": store.fingerprint}
+    settings |= {"devices": config.devices} if config.devices != "one" else {}
     if model != "v-breathnet":
         settings |= {
             "epochs": config.transfer_epochs,
@@ -174,6 +193,7 @@ def _train(
             learning_rate=partial(learning_rate_of, config) if ours else None,
             chosen_by="val_accuracy",
             fuse_batch_norm=ours,
+            devices=config.devices,
         ),
         describe_environment(samples.store.fingerprint, precision),
         say,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 import keras
 
@@ -53,7 +54,11 @@ def judge_architecture() -> list[ClaimVerdict]:
 def _judge_figure(
     figure: str, name: str, rows: Sequence[Layer], network: keras.Model
 ) -> Iterator[ClaimVerdict]:
-    """One verdict on shapes, one on parameters, and one for each slip."""
+    """One verdict on shapes, one on parameters, and one for each slip.
+
+    The two say of how many rows they are: those of ReLU, dropout and optical flow have no
+    counterpart to be held against.
+    """
     pairs = _pair(rows, network)
     right = {"output shapes": [], "parameters": []}
     for row, layers in pairs:
@@ -66,12 +71,46 @@ def _judge_figure(
                 yield judge_fact(claim, figure, name, printed[what], ours[what], reason)
             else:
                 same.append((row.layer, printed[what] == ours[what]))
+    for block, last, layer in _blocks(rows, pairs, network):
+        shape = _shape(figure, block, layer)
+        if block.shape != shape and last.shape == shape:
+            claim = f"{name}: output shapes of row {block.layer}"
+            reason = f"a slip: its last row, {last.kind} {last.layer}, is {_spelled(last.shape)}"
+            yield judge_fact(claim, figure, name, block.shape, shape, reason)
+        else:
+            right["output shapes"].append((block.layer, block.shape == shape))
     for what, same in right.items():
         wrong = [layer for layer, equal in same if not equal]
-        ours = f"{len(same) - len(wrong)} of {len(same)} the same"
+        ours = f"{len(same) - len(wrong)} of {len(same)} the same, of {len(rows)} rows"
         ours += f", not those of {', '.join(wrong)}" if wrong else ""
         claim = f"{name}: {what} of its rows"
         yield ClaimVerdict(claim, figure, name, FAILS if wrong else HOLDS, ours)
+
+
+def _blocks(
+    rows: Sequence[Layer], pairs: Sequence[tuple[Layer, list[keras.layers.Layer]]],
+    network: keras.Model,
+) -> Iterator[tuple[Layer, Layer, keras.layers.Layer]]:  # fmt: skip
+    """Each row with rows one level deeper below it, the last of these, and our last layer in it."""
+    ours = {row.layer: layers[-1] for row, layers in pairs}
+    for i, block in enumerate(rows):
+        parts = list(takewhile(lambda row, d=_depth(block): _depth(row) > d, rows[i + 1 :]))
+        counted = [row for row in parts if row.layer in ours]
+        if not counted or block.layer in ours:
+            continue
+        layer = ours[counted[-1].layer]
+        if parts[-1] is rows[-1]:  # the network's end, whose rows may be cut off
+            layer = network.layers[-1]
+        last = [row for row in parts if _depth(row) == _depth(block) + 1][-1]
+        yield block, last, layer
+
+
+def _depth(row: Layer) -> int:
+    return int(row.layer.split("-")[0]) if row.layer else 0
+
+
+def _spelled(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _pair(

@@ -141,6 +141,16 @@ class DzhulaiConfig:
     the released code, or all of the batch (Ours)."""
     precision: Literal["float32", "auto"] = "float32"
     """Ours: auto takes mixed_float16 on GPUs and mixed_bfloat16 on CPUs that multiply it."""
+    devices: Literal["one", "all"] = "one"
+    """all: each batch is shared among the GPUs of the machine, batch norm too; dropout draws other
+    masks, and samples that cannot be shared equally are left out of an epoch. Ours."""
+
+    jobs: int = 1
+    """Independent work that is done at once, each in a process with its share of the cores: the
+    videos of a store, then the runs. Each run takes the memory of one. Ours."""
+    cluster: str | None = None
+    """The same on a Dask cluster, named by its scheduler's address such as tcp://10.0.0.5:8786.
+    Ours."""
 
     shuffle_labels: bool = False
     """Sanity check: deal the labels out anew over the patients. The AUROC must fall to chance."""
@@ -165,7 +175,8 @@ class DzhulaiConfig:
         """
         for name in ("seeds", "frames", "rcm2d_frames", "cmwra_frames", "flow_step",
                      "raft_updates", "epochs", "sweep_epochs", "schedule_epochs", "learning_rate",
-                     "clipping", "experiment", "network", "smooth_samples", "margin"):  # fmt: skip
+                     "clipping", "experiment", "network", "smooth_samples", "margin",
+                     "jobs"):  # fmt: skip
             value = getattr(self, name)
             if not (value if isinstance(value, tuple) else value > 0):
                 self._refuse(name, "more than zero" if value != () else "at least one")

@@ -5,18 +5,17 @@ frames that follow one another: one stretch of a video, or one crop of it.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from lungsliding_tf.control import freeze
 from lungsliding_tf.dzhulai2024.config import CLASSES, CROP_SIZE, FLOW_NETWORKS, DzhulaiConfig
 from lungsliding_tf.dzhulai2024.experiments import Planned, plan
 from lungsliding_tf.dzhulai2024.flow import (
-    FlowMethod,
     make_flow_method,
     measure_flow,
     require_raft_weights,
@@ -32,7 +31,8 @@ from lungsliding_tf.dzhulai2024.sources import (
 from preprocessing import clips, roi, store, video
 from preprocessing.clips import Tile, TileSet
 from preprocessing.errors import InputError
-from preprocessing.store import Store, StoreWriter
+from preprocessing.store import SourceSamples, Store, StoreWriter
+from replication.workers import write_sources
 
 # Raise it when `prepare` comes to make other samples of the same videos: stores are then rebuilt.
 RECIPE_VERSION = 1
@@ -95,8 +95,8 @@ def prepare_frames(config: DzhulaiConfig, crops: bool, say: Callable[[str], None
         say(f"{folder}: recipe or sources changed, preparing it again")
     with StoreWriter(folder, recipe, (side, side)) as writer:
         waiting = [one for one in sources if one.file not in writer.done]
-        for one in tqdm(waiting, f"prepare {name}", unit="video", disable=None):
-            writer.finish_source(_write_source(config, crops, side, one, writer))
+        write = partial(_write_source, config, crops, side)
+        write_sources(writer, write, waiting, f"prepare {name}", config.jobs, config.cluster)
         prepared = writer.close()
     _say_what_is_in(prepared, say)
     return prepared
@@ -137,7 +137,11 @@ def _regions_hash(path: Path) -> str:
 
 
 def _write_source(
-    config: DzhulaiConfig, crops: bool, side: int, source: Video, writer: StoreWriter
+    config: DzhulaiConfig,
+    crops: bool,
+    side: int,
+    source: Video,
+    writer: StoreWriter | SourceSamples,
 ) -> dict:
     """Add one video's frames to the store and say in one row what became of it."""
     before, sequences, problem = writer.count, 0, ""
@@ -302,31 +306,47 @@ def prepare_flow(
         recipe["updates"] = config.raft_updates
     if store.is_current(folder, recipe):
         return Store(folder)
-    method = make_flow_method(config)
     shape = (*frames.samples.shape[1:], 2)
     store.check_space(folder, len(frames.samples) * int(np.prod(shape)) * 2)
     by_file: dict[str, list[range]] = {}
     for rows in sequence_rows(frames):
         by_file.setdefault(frames.index[rows.start]["file"], []).append(rows)
     with StoreWriter(folder, recipe, shape, np.float16) as writer:
-        waiting = [file for file in by_file if file not in writer.done]
-        for file in tqdm(waiting, f"prepare {name}", unit="video", disable=None):
-            for rows in by_file[file]:
-                _write_flow(method, frames, rows, step, smallest_side(config.flow), writer)
-            writer.finish_source({"file": file, "reason": "", "sequences": len(by_file[file])})
+        waiting = [source for source in by_file.items() if source[0] not in writer.done]
+        write = partial(_write_flow, config, frames, step)
+        write_sources(writer, write, waiting, f"prepare {name}", config.jobs, config.cluster)
         prepared = writer.close()
     say(f"{prepared.folder.name}: flow by {config.flow}, {step} frame(s) apart")
     return prepared
 
 
 def _write_flow(
-    method: FlowMethod, frames: Store, rows: range, step: int, smallest: int, writer: StoreWriter
+    config: DzhulaiConfig,
+    frames: Store,
+    step: int,
+    source: tuple[str, list[range]],
+    writer: StoreWriter | SourceSamples,
+) -> dict:
+    """Add the flow of a file's sequences to the store and say in one row how many they are."""
+    file, sequences = source
+    for rows in sequences:
+        _write_flow_of(config, frames, step, rows, writer)
+    return {"file": file, "reason": "", "sequences": len(sequences)}
+
+
+def _write_flow_of(
+    config: DzhulaiConfig,
+    frames: Store,
+    step: int,
+    rows: range,
+    writer: StoreWriter | SourceSamples,
 ) -> None:
     """The flow of one sequence; a sequence of `step` frames or fewer has none."""
     sequence = np.asarray(frames.samples[rows.start : rows.stop])
     fields = np.zeros((len(rows), *writer.shape), np.float16)
     if len(sequence) > step:
-        fields[:-step] = measure_flow(method, sequence, step, smallest)
+        method = make_flow_method(config)
+        fields[:-step] = measure_flow(method, sequence, step, smallest_side(config.flow))
     for row, field in zip(rows, fields, strict=True):
         entry = frames.index[row]
         writer.add(field, {name: entry[name] for name in ("patient_id", "label", "file", "frame")})

@@ -1,6 +1,7 @@
 """What a trained network is worth: predictions, metrics, the floors beside them, and reasons."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -38,14 +39,8 @@ RECURRENT_SETTINGS = ("rcm2d", "two_pools", "batch_norm_over")
 def evaluate_run(one: Planned, folder: RunFolder, clips: Clips, reasons: Sequence[str]) -> None:
     """Score what was not trained on, write predictions, pictures and, last, the metrics."""
     model = run.load_model(folder)
-    parts = (splits.TEST,) if one.fits_val else (splits.VAL, splits.TEST)
-    rows = []
-    for part in parts:
-        positions = clips.of(part)
-        logits = predict_logits(one, model, clips, positions)
-        rows += _prediction_rows(one, clips, part, positions, logits)
-    folder.write_predictions(rows)
-    file = folder.path / PREDICTIONS
+    parts = _judged_parts(one)
+    file = save_predictions(one, folder, model, clips)
     positive = CLASSES[ABSENT_CLASS]
     result = metrics.evaluate_predictions(file, positive) | {
         "leaky": clips.leaky,
@@ -72,6 +67,25 @@ def evaluate_run(one: Planned, folder: RunFolder, clips: Clips, reasons: Sequenc
     if one.network in explain.EXPLAINED:
         explain.save_explanations(folder.figures(), one, model, clips, tested.scores)
     folder.write_metrics(result)
+
+
+def save_predictions(one: Planned, folder: RunFolder, model: keras.Model, clips: Clips) -> Path:
+    """Score what was not trained on, without judging it, and write predictions.csv.
+
+    Returns:
+        That file; see `replication.metrics.read_predictions`.
+    """
+    rows = []
+    for part in _judged_parts(one):
+        positions = clips.of(part)
+        logits = predict_logits(one, model, clips, positions)
+        rows += _prediction_rows(one, clips, part, positions, logits)
+    folder.write_predictions(rows)
+    return folder.path / PREDICTIONS
+
+
+def _judged_parts(one: Planned) -> tuple[str, ...]:
+    return (splits.TEST,) if one.fits_val else (splits.VAL, splits.TEST)
 
 
 def predict_logits(

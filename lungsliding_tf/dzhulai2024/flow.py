@@ -1,5 +1,6 @@
 """Optical flow of gray sequences, by OpenCV's methods or by RAFT, always in pixels of the input."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,7 @@ def _farneback(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     ])  # fmt: skip
 
 
+@functools.lru_cache(maxsize=1)
 def _raft(variant: str, weights: Path, updates: int) -> FlowMethod:
     # TensorFlow only where RAFT is wanted: `prepare` needs none of it otherwise.
     from lungsliding_tf.dzhulai2024.raft_weights import load_raft

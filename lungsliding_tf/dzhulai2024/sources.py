@@ -1,8 +1,7 @@
 """Which videos there are, whose, what they show, and where to cut: both forms of a data folder."""
 
 import itertools
-import json
-import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from lungsliding_tf.labels import ABSENT, LABELS_FILE, UNLABELLED, read_labels
 from preprocessing import video
 from preprocessing.errors import InputError
+from preprocessing.tables import JSON_ERRORS, check_inside, exists, parse_json, shown
 
 METAFILE = "sliding_metafile.json"
 # Paper: section IV: ls_p and ls_a are 0 and 1, so that absence is the positive class.
@@ -76,24 +76,25 @@ def read_metafile(path: Path, allow_mixed_patients: bool = False) -> list[Video]
             patient with both classes.
     """
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        entries = parse_json(path)
+    except JSON_ERRORS as error:
         raise InputError(f"{path}: is not a JSON file ({error}); download it again") from error
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{path}: expected a list of videos; download it again")
     videos = [_parse(path, number, entry) for number, entry in enumerate(entries, start=1)]
-    names = [one.file for one in videos]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"{path}: names {name} twice; keep one entry with all its intervals")
+    for name, count in Counter(one.file for one in videos).items():
+        if count > 1:
+            raise InputError(
+                f"{path}: names {shown(name)} twice; keep one entry with all its intervals"
+            )
     classes: dict[str, set[int]] = {}
     for one in videos:
         classes.setdefault(one.patient, set()).add(one.label)
     mixed = sorted(p for p, found in classes.items() if p and len(found) > 1)
     if mixed and not allow_mixed_patients:
         raise InputError(
-            f"{path}: patient {mixed[0]} has videos of both classes; correct the class, or pass "
-            "--allow-mixed-patients if one side slides and the other does not"
+            f"{path}: patient {shown(mixed[0])} has videos of both classes; correct the class, or "
+            "pass --allow-mixed-patients if one side slides and the other does not"
         )
     return videos
 
@@ -114,14 +115,15 @@ def _parse(path: Path, number: int, entry) -> Video:
             raise ValueError(f"cut_interval {intervals} overlap")
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{where}: is malformed ({error!r}); expected video_name, video_class (ls_p or ls_a) "
-            "and cut_interval, pairs of a first frame and an end"
+            f"{where}: is malformed ({shown(repr(error))}); expected video_name, video_class (ls_p "
+            "or ls_a) and cut_interval, pairs of a first frame and an end"
         ) from error
     video_path = path.parent / name
-    if not Path(os.path.normpath(video_path)).is_relative_to(os.path.normpath(path.parent)):
-        raise InputError(f"{where}: {name} lies outside {path.parent}; move it into the folder")
-    if not video_path.exists():
-        raise InputError(f"{where}: {video_path} does not exist; put its folder of frames there")
+    check_inside(name, path.parent, where)
+    if not exists(video_path):
+        raise InputError(
+            f"{where}: {path.parent / shown(name)} does not exist; put its folder of frames there"
+        )
     patient = str(entry.get("patient_id") or "").strip()
     return Video(name, video_path, patient, label, intervals, entry.get("phantom") is True)
 

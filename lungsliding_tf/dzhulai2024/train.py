@@ -23,8 +23,10 @@ from preprocessing.errors import InputError
 from preprocessing.store import file_sha256
 from replication import run, verdict
 from replication.environment import describe_environment, set_precision
+from replication.occupied import in_turn
 from replication.records import write_csv
 from replication.run import RunFolder, Training
+from replication.workers import do_all
 
 # What of the configuration determines a run's result; paths and what else is run do not.
 RESULT_SETTINGS = (
@@ -52,6 +54,7 @@ def run_study(
         InputError: anything about the input that has to be put right first.
     """
     planned = plan(config)
+    check_devices(planned)
     # All that could stop the study is looked at before the first hour of training.
     reasons = {one.name: why_not_comparable(one, stores) for one in planned}
     clips_of = {
@@ -62,16 +65,12 @@ def run_study(
     for one in planned:
         for seed in range(config.seeds):
             check_batches(one, clips_of[one.name, seed])
-    precision = set_precision(config.precision)
-    for one in planned:
-        for seed in range(config.seeds):
-            clips = clips_of[one.name, seed]
-            folder = run_folder(one, clips, seed)
-            if not folder.trained:
-                say(f"{folder.path}: {clips.describe()}")
-                _train(one, folder, clips, seed, precision, say)
-            if config.stop_after == "evaluate" and not folder.finished:
-                evaluate_run(one, folder, clips, reasons[one.name])
+    tasks = [
+        (one, clips_of[one.name, seed], seed, reasons[one.name])
+        for one in planned
+        for seed in range(config.seeds)
+    ]
+    do_all(train_and_evaluate, tasks, say, config.jobs, config.cluster)
     if config.stop_after == "train":
         return []
     experiments = verdict.load_runs(config.out / "runs" / STUDY)
@@ -82,6 +81,20 @@ def run_study(
     return verdicts
 
 
+def train_and_evaluate(
+    one: Planned, clips: Clips, seed: int, reasons: list[str], say: Callable[[str], None]
+) -> None:
+    """One network, as far as it is not done yet."""
+    precision = set_precision(one.config.precision)
+    folder = run_folder(one, clips, seed)
+    with in_turn(folder.path, say):
+        if not folder.trained:
+            say(f"{folder.path}: {clips.describe()}")
+            _train(one, folder, clips, seed, precision, say)
+        if one.config.stop_after == "evaluate" and not folder.finished:
+            evaluate_run(one, folder, clips, reasons)
+
+
 def run_folder(one: Planned, clips: Clips, seed: int) -> RunFolder:
     """The folder of a run, with everything that determines its result."""
     config = one.config
@@ -89,6 +102,7 @@ def run_folder(one: Planned, clips: Clips, seed: int) -> RunFolder:
     names += FLOW_SETTINGS if one.network in FLOW_NETWORKS else ()
     names += RECURRENT_SETTINGS if one.network == "rcm2d" else ()
     settings = {name: getattr(config, name) for name in names}
+    settings |= {"devices": config.devices} if config.devices != "one" else {}
     settings |= {
         "study": STUDY,
         "seed": seed,
@@ -131,6 +145,21 @@ def epoch_order(one: Planned, clips: Clips, seed: int, epoch: int) -> np.ndarray
     skipped = first % len(large)
     drawn = np.concatenate(pool)[skipped : skipped + len(small)]
     return rng.permutation(np.concatenate([small, drawn]))
+
+
+def check_devices(planned: list[Planned]) -> None:
+    """Refuse to share the batches of a network whose batch norm goes through them clip by clip.
+
+    Raises:
+        InputError: its averages would be those of the first device's clips.
+    """
+    for one in planned:
+        shared = one.config.devices == "all" and one.network == "rcm2d"
+        if shared and one.config.batch_norm_over == "clip":
+            raise InputError(
+                f"--devices all: the batch norm of {one.name} follows one clip after the other; "
+                "take --batch-norm-over batch, or --devices one"
+            )
 
 
 def check_batches(one: Planned, clips: Clips) -> None:
@@ -184,6 +213,7 @@ def _train(
             metrics=curve_metrics,
             chosen_by="last",
             fuse_batch_norm=True,
+            devices=config.devices,
         ),
         environment,
         say,

@@ -82,8 +82,18 @@ class KolarikConfig:
     """Weight of the old moving average. Released: the Keras default; lower it for short runs."""
     precision: Literal["float32", "auto"] = "float32"
     """Ours: auto takes mixed_float16 on GPUs and mixed_bfloat16 on CPUs that multiply it."""
+    devices: Literal["one", "all"] = "one"
+    """all: each batch is shared among the GPUs of the machine, batch norm too; dropout draws other
+    masks, and samples that cannot be shared equally are left out of an epoch. Ours."""
     smooth_samples: int = 50
     """Noisy copies for SmoothGrad. Ours: section 4.5 names the method alone."""
+
+    jobs: int = 1
+    """Independent work that is done at once, each in a process with its share of the cores: the
+    videos of a store, then the runs. Each run takes the memory of one. Ours."""
+    cluster: str | None = None
+    """The same on a Dask cluster, named by its scheduler's address such as tcp://10.0.0.5:8786.
+    Ours."""
 
     shuffle_labels: bool = False
     """Sanity check: deal the labels out anew over the patients. The AUROC must fall to chance."""
@@ -104,7 +114,7 @@ class KolarikConfig:
         """
         positive = ("seeds", "batch_size", "epochs", "learning_rate", "smooth_samples",
                     "mmode_frames", "mmode_height", "mmode_columns", "cell", "depth",
-                    "margin")  # fmt: skip
+                    "margin", "jobs")  # fmt: skip
         for name in positive:
             value = getattr(self, name)
             if not (value if isinstance(value, tuple) else value > 0):

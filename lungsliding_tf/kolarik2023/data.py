@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 
 import numpy as np
@@ -23,8 +24,9 @@ from preprocessing import clips, mmode, roi, store, video
 from preprocessing.clips import CLIP_FRAMES, TILE_SETS, ClipCount, Tile, TileSet
 from preprocessing.errors import InputError
 from preprocessing.roi import Region
-from preprocessing.store import Store, StoreWriter
+from preprocessing.store import SourceSamples, Store, StoreWriter
 from preprocessing.video import VideoInfo
+from replication.workers import write_sources
 
 NAME_OF_LABEL = {label: name for name, label in LABEL_NAMES.items()}
 # Raise it when `prepare` comes to cut other samples from the same videos: stores are then rebuilt.
@@ -97,8 +99,9 @@ def prepare(config: KolarikConfig, cell: str, say: Callable[[str], None]) -> Sto
     store.check_space(folder, needed)
     with StoreWriter(folder, recipe, shape) as writer:
         waiting = [s for s in sources if s.labelled.file not in writer.done]
-        for source in tqdm(waiting, f"prepare {folder.name}", unit="video", disable=None):
-            writer.finish_source(_write_source(config, cell, source, writer))
+        write = partial(_write_source, config, cell)
+        bar = f"prepare {folder.name}"
+        write_sources(writer, write, waiting, bar, config.jobs, config.cluster)
         return writer.close()
 
 
@@ -248,7 +251,9 @@ def _most_unified_frames(info: VideoInfo, first: int, last: int | None) -> int:
     return math.ceil(span / info.fps * video.UNIFIED_FPS) + 1
 
 
-def _write_source(config: KolarikConfig, cell: str, source: Source, writer: StoreWriter) -> dict:
+def _write_source(
+    config: KolarikConfig, cell: str, source: Source, writer: StoreWriter | SourceSamples
+) -> dict:
     """Add one video's samples to the store and say in one row what became of it."""
     count, before, problem = ClipCount(), writer.count, source.problem
     if not problem:

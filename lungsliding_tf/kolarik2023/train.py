@@ -17,8 +17,10 @@ from preprocessing import splits, video
 from preprocessing.store import Store
 from replication import run, verdict
 from replication.environment import describe_environment, set_precision
+from replication.occupied import in_turn
 from replication.records import write_csv
 from replication.run import RunFolder, Training
+from replication.workers import do_all
 
 STUDY = "kolarik2023"
 # What of the configuration determines a run's result; paths and which cells are run do not.
@@ -50,16 +52,12 @@ def run_study(
         for cell in stores
         for seed in range(config.seeds)
     }
-    precision = set_precision(config.precision)
-    for cell, depth in config.experiments:
-        for seed in range(config.seeds):
-            samples = splits_of[cell, seed]
-            folder = _run_folder(config, stores[cell], cell, depth, seed)
-            if not folder.trained:
-                say(f"{folder.path}: {samples.describe()}")
-                _train(config, folder, samples, (cell, depth, seed), precision, say)
-            if config.stop_after == "evaluate" and not folder.finished:
-                evaluate_run(config, folder, samples, cell, reasons[cell])
+    tasks = [
+        ((cell, depth, seed), splits_of[cell, seed], reasons[cell])
+        for cell, depth in config.experiments
+        for seed in range(config.seeds)
+    ]
+    do_all(partial(train_and_evaluate, config), tasks, say, config.jobs, config.cluster)
     if config.stop_after == "train":
         return []
     _save_mmode_pictures(config, stores)
@@ -70,6 +68,25 @@ def run_study(
     if verdicts:
         write_csv(config.out / f"verdict-{STUDY}.csv", verdict.as_rows(verdicts))
     return verdicts
+
+
+def train_and_evaluate(
+    config: KolarikConfig,
+    experiment: tuple[str, int | None, int],
+    samples: Samples,
+    reasons: list[str],
+    say: Callable[[str], None],
+) -> None:
+    """One network (cell, depth, seed), as far as it is not done yet."""
+    cell, depth, seed = experiment
+    precision = set_precision(config.precision)
+    folder = _run_folder(config, samples.store, cell, depth, seed)
+    with in_turn(folder.path, say):
+        if not folder.trained:
+            say(f"{folder.path}: {samples.describe()}")
+            _train(config, folder, samples, experiment, precision, say)
+        if config.stop_after == "evaluate" and not folder.finished:
+            evaluate_run(config, folder, samples, cell, reasons)
 
 
 def experiment_name(config: KolarikConfig, cell: str, depth: int | None) -> str:
@@ -87,6 +104,7 @@ def _run_folder(
     settings |= {"study": STUDY, "seed": seed, "vote": config.mmode_vote, "positive": "present"}
     settings["paper_row"] = "Resnet-18" if depth is None else f"Resnet3D-{depth}"
     settings["paper_dataset"] = cell
+    settings |= {"devices": config.devices} if config.devices != "one" else {}
     settings["store"] = store.fingerprint
     name = experiment_name(config, cell, depth)
     return RunFolder(config.out / "runs" / STUDY / name / f"seed{seed}", settings, config.margin)
@@ -123,6 +141,7 @@ def _train(
             val_data=samples.batches(config, samples.of(chosen_on), channels),
             epochs=config.epochs,
             seed=seed,
+            devices=config.devices,
         ),
         describe_environment(samples.store.fingerprint, precision),
         say,

@@ -17,6 +17,7 @@ from preprocessing.ct import read_volume
 from preprocessing.errors import InputError
 from preprocessing.lungs import segment_lungs
 from replication.records import read_csv
+from replication.workers import read_ahead
 
 COLUMNS = ["sample_id", "patient_id", "label", "diagnosis", "scan", "file", "slice", "slices",
            "location_mm", "lung_share", "origin", "hu_sha256", "lesion_pixels",
@@ -231,13 +232,11 @@ def test_an_unreadable_scan_stops_and_what_was_done_is_kept(folder, monkeypatch,
     damaged.write_bytes(content)
     read = []
 
-    def remember(config, data, scans):
+    def remember(prepare_one, scans, jobs, cluster):
         read.extend(scan.patient for scan in scans)
-        return prepare_each(config, data, scans)
+        return read_ahead(prepare_one, scans, jobs, cluster)
 
-    from cnr_iemn.data import _prepare_each as prepare_each
-
-    monkeypatch.setattr("cnr_iemn.data._prepare_each", remember)
+    monkeypatch.setattr("cnr_iemn.data.read_ahead", remember)
     store = prepare_scans(config)
     assert read == ["normal002", "P001", "P002", "cap001", "cap002"]
     assert list(dict.fromkeys(store.column("patient_id"))) == [

@@ -146,6 +146,32 @@ def test_damaged_files_are_one_line(fitted, tmp_path, damage):
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("trees", 0, "left_children", 0), 2**31),  # XGBoost reads there, and crashes
+        (("trees", 0, "right_children", 0), 0),  # back to itself, for ever
+        (("trees", 0, "split_indices", 0), 99),
+        (("trees", 0, "split_type", 0), 1),
+        (("trees", 0, "split_conditions"), []),
+        (("trees", 0, "left_children", 0), 1.5),
+        (("tree_info", 0), 7),
+        (("iteration_indptr", 1), 500),
+        (("gbtree_model_param", "num_trees"), "7"),
+    ],
+)
+def test_trees_that_lead_out_of_their_arrays_are_refused(patients, tmp_path, place, value):
+    path = save_classifier(fit_classifier("xgboost", *patients[:2], seed=0), tmp_path)
+    document = json.loads(path.read_text())
+    inner = document["learner"]["gradient_booster"]["model"]
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputError, match="trees are damaged"):
+        load_classifier(tmp_path, "xgboost")
+
+
 def test_a_missing_file_or_another_model_is_one_line(tmp_path):
     import skops.io
     from sklearn.dummy import DummyClassifier

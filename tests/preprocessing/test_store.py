@@ -1,4 +1,6 @@
 import json
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +34,22 @@ def test_round_trip(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["s"]
     assert store.is_current(tmp_path / "s", recipe("a", "b"))
     assert not store.is_current(tmp_path / "s", recipe("a", "b", size=5))
+
+
+def test_another_process_opens_the_same_store_itself(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with StoreWriter(Path("s"), recipe("a"), (4, 4)) as writer:
+        add_source(writer, "a", [1, 2])
+        sent = pickle.dumps(writer.close())
+    assert len(sent) < 500  # its name
+    monkeypatch.chdir("/")
+    assert pickle.loads(sent).samples[:, 0, 0].tolist() == [1, 2]
+    with StoreWriter(tmp_path / "s", recipe("a", size=5), (4, 4)) as writer:
+        add_source(writer, "a", [3])
+        writer.close()
+    store._open_again.cache_clear()
+    with pytest.raises(InputError, match="was prepared anew meanwhile"):
+        pickle.loads(sent)
 
 
 def test_an_unfinished_store_is_never_taken_for_whole_and_is_taken_up_again(tmp_path):

@@ -54,6 +54,9 @@ def test_the_best_of_a_table_is_surely_above_all_others(of_kolarik, shares, here
     assert verdict.here == verdict.verdict == here
     assert verdict.fails == (here == "does not hold")
     assert "accuracy of Resnet3D-18 on all_90x90 less accuracy of Resnet3D-34" in verdict.ours
+    # With each of the two others, in each metric that the claim speaks of.
+    parts = [c for c in load_tables("kolarik2023").claims if c.claim == BEST]
+    assert verdict.comparisons == 2 * len(parts)
 
 
 def test_a_claim_whose_others_were_not_run_stays_open(of_kolarik):
@@ -106,7 +109,7 @@ def test_a_place_among_other_teams_is_that_of_the_interval(tmp_path, class_run):
         return next(v for v in judge_order("cnr_iemn", [e]) if "fifth" in v.claim)
 
     fifth = place(73)
-    assert fifth.here == "inconclusive" and "place 5 (" in fifth.ours
+    assert fifth.here == "inconclusive" and "place 5 (" in fifth.ours and fifth.comparisons == 0
     assert place(20).here == "does not hold"
 
 

@@ -1,10 +1,15 @@
 import errno
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from preprocessing.errors import InputError
 from replication.cli import quiet_start, run_command
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def raising(error):
@@ -33,6 +38,25 @@ def test_expected_ends_are_one_line_and_a_status(capfd, error, status, line):
     printed = capfd.readouterr().err
     assert leaving.value.code == status
     assert line in printed and printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("print('line\\n' * 100_000)", 141),
+        ("print('line\\n' * 100_000); raise SystemExit(1)", 141),
+        ("print('line'); raise SystemExit(1)", 141),  # shows when the last of it is written
+    ],
+)
+def test_a_closed_pipe_is_a_quiet_end(body, status):
+    code = f"from replication.cli import run_command\ndef body():\n    {body}\nrun_command(body)"
+    running = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+    )
+    running.stdout.close()  # as `head` does when it has its lines
+    errors = running.stderr.read().decode()
+    running.stderr.close()
+    assert (running.wait(60), errors) == (status, "")
 
 
 @pytest.mark.parametrize("bug", [ZeroDivisionError("a bug"), OSError(errno.EPIPE, "no file named")])

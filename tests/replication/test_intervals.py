@@ -1,10 +1,11 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from replication.intervals import Share, difference, sharpening, wilson
+from replication.intervals import Share, difference, f1_interval, sharpening, wilson
 
 
 def test_wilson_of_a_share():
@@ -25,6 +26,40 @@ def test_wilson_of_a_share():
 def test_a_difference_of_two_shares_has_newcombes_interval(one, other, low, high):
     found = difference(one.value, one.interval, other.value, other.interval)
     assert found == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+def test_a_share_is_told_with_what_else_it_may_be():
+    assert Share(16, 20).text == "16/20"
+    assert Share(16, 20, note="or a multiple").text == "16/20 or a multiple"
+
+
+def test_the_interval_of_an_f1_is_that_of_its_proportion():
+    share = Share(316, 430, f1=True)  # TP 158, FN + FP 114
+    assert share.value == pytest.approx(158 / (158 + 114 / 2))
+    assert share.interval == f1_interval(158, 114)
+    assert share.interval == tuple(pytest.approx(2 * j / (1 + j)) for j in wilson(158, 272))
+    assert f1_interval(30, 0)[1] == 1 and 0.93 < f1_interval(30, 0)[0] < 0.95
+
+
+@pytest.mark.parametrize(
+    "cells", [(158, 106, 114, 8), (16, 4, 51, 29), (27, 3, 60, 0), (8, 17, 101, 6)]
+)
+def test_the_interval_of_an_f1_covers_it_in_95_of_100_test_sets(cells):
+    tp, fn, tn, fp = cells
+    true = 2 * tp / (2 * tp + fn + fp)
+    rng, times = np.random.default_rng(0), 3000
+    right = rng.binomial(tp + fn, tp / (tp + fn), times)
+    wrong = tp + fn - right + rng.binomial(tn + fp, fp / (tn + fp), times)
+    any_class = rng.multinomial(sum(cells), np.array(cells) / sum(cells), times)
+    # Wider than need be where both classes have a fixed number of samples.
+    for drawn, most in (
+        (np.stack([any_class[:, 0], any_class[:, 1] + any_class[:, 3]], axis=1), 0.97),
+        (np.stack([right, wrong], axis=1), 1.0),
+    ):
+        seen, counts = np.unique(drawn, axis=0, return_counts=True)
+        bounds = np.array([f1_interval(*map(int, pair)) for pair in seen])
+        covered = counts[(bounds[:, 0] <= true) & (true <= bounds[:, 1])].sum() / times
+        assert 0.93 < covered < most
 
 
 def settled(distance, ours, theirs, margin, slack, factor):

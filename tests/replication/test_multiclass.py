@@ -126,15 +126,15 @@ def test_all_test_sets_together_are_the_test(tmp_path):
     rows = [
         [f"{split}/{n}", f"{split}/{n}", split, label, *np.eye(3)[said]]
         for split, answers in {"val": [(0, 0)], "test-1": [(0, 0), (1, 1), (2, 2), (0, 1)],
-                               "test-2": [(1, 1), (1, 2)], "test-cropped": [(0, 2)]}.items()
+                               "test-2": [(1, 1), (1, 2)], "test-all-cropped": [(0, 2)]}.items()
         for n, (label, said) in enumerate(answers)
     ]  # fmt: skip
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([columns, *rows])
     found = evaluate_class_predictions(path, CLASSES, "slice")
-    assert list(found) == ["val", "test-1", "test-2", "test-cropped", "test"]
+    assert list(found) == ["val", "test-1", "test-2", "test-all-cropped", "test"]
     accuracies = {name: of["slice"]["accuracy"]["value"] for name, of in found.items()}
-    assert accuracies == {"val": 1, "test-1": 0.75, "test-2": 0.5, "test-cropped": 0,
+    assert accuracies == {"val": 1, "test-1": 0.75, "test-2": 0.5, "test-all-cropped": 0,
                           "test": pytest.approx(4 / 6)}  # fmt: skip
     assert found["test"]["slice"]["n"] == 6
 

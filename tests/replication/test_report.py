@@ -117,6 +117,7 @@ def test_the_page_has_every_part(page, judgement):
     for part in parts:
         assert part in text, part
     assert text.count("LEAKY") >= len(judgement.verdicts)
+    assert "none of 8 rows" in text
     assert "2 seeds" in text and "1 of 2" in text and "272/386" in text
     captions = [t for t in read.text if ".png" in t]
     assert any("saliency_present.png" in t for t in captions)
@@ -133,6 +134,25 @@ def test_a_page_without_runs_has_architecture_and_audit(tmp_path):
     judgement = Judgement("vbreathnet", (), (), (), (claim,))
     text = write_report(tmp_path / "page.html", [judgement]).read_text(encoding="utf-8")
     assert "792,291" in text and "findings of the audit" in text
+
+
+def test_the_summary_counts_leaky_numbers_apart(tmp_path, binary_run, monkeypatch):
+    monkeypatch.setattr("replication.report.audit_paper", lambda paper: [])
+    # Kolárik's first line: TP 158, FN 106, TN 114, FP 8.
+    line = [(1, 1.0)] * 158 + [(1, 0.0)] * 106 + [(0, 0.0)] * 114 + [(0, 1.0)] * 8
+    wrong = [(label, 1 - score) for label, score in line]
+    folders = [binary_run(tmp_path, "sound", wrong),
+               binary_run(tmp_path, "leaky", line, metrics={"leaky": True})]  # fmt: skip
+    experiments = load_experiments(folders)
+    verdicts = judge_runs("kolarik2023", experiments, 0.1)
+    judgement = Judgement("kolarik2023", tuple(experiments), tuple(verdicts), (), ())
+    path = write_report(tmp_path / "page.html", [judgement])
+    text = " ".join("".join(Reader(path.read_text(encoding="utf-8")).text).split())
+    assert "4 distinct, 4 LEAKY of 16 rows" in text
+    assert "4 lower LEAKY: 4 agrees" in text
+    assert "LEAKY: how far the margin decides" in text
+    assert text.count("By chance alone about 0.2 of the 4 whose printed k of n is known") == 2
+    assert "at most" not in text and "takes tiles, clips, slices and films as independent" in text
 
 
 def test_large_pictures_shrink_and_what_does_not_fit_is_told(tmp_path):

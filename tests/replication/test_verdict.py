@@ -133,6 +133,7 @@ def write_class_run(study, name, seed=0, row="V-BreathNet", **settings):
     write_json(
         folder / "metrics.json", {"leaky": False, "not_comparable": [], "parameters": counts}
     )
+    return folder
 
 
 def test_every_printed_number_of_the_v_breathnet_paper_is_there():
@@ -161,7 +162,8 @@ def test_every_printed_number_of_the_dzhulai_paper_is_there():
     counts = [r for r in DZHULAI if r.metric in verdict.COUNTS]
     assert [(r.row, r.value) for r in counts] == [("RCM2d_Small", 6827717)]
     assert {r.positive_class for r in DZHULAI if r not in counts} == {"sliding absent"}
-    assert {r.n for r in DZHULAI} == {None}  # the tables fit any multiple of a smallest test set
+    # The tables fit any multiple of a smallest test set: `audit.behind` finds it, and marks it.
+    assert {r.n for r in DZHULAI} == {None}
 
 
 def test_printed_metrics_of_a_dzhulai_network_fit_one_another():
@@ -197,9 +199,20 @@ def test_numbers_of_several_classes_find_their_part_and_class(tmp_path):
     cropped = found["test-wrong-cropped", "recall", "COVID"]
     assert (
         cropped.verdict == "not comparable"
-        and cropped.reason == "the runs have no test-wrong-cropped"
+        and cropped.reason == "no sample was scored in the part test-wrong-cropped"
     )
     assert {row["ours"] for row in verdict.as_rows([cropped])} == {"-"}
+
+
+def test_an_empty_test_part_is_told_as_such(tmp_path):
+    folder = write_class_run(tmp_path, "v-breathnet")
+    lines = (folder / "predictions.csv").read_text().splitlines()
+    kept = [line for line in lines if ",test," not in line]
+    (folder / "predictions.csv").write_text("\n".join([*kept, ""]))
+    judged = verdict.judge_runs("vbreathnet", verdict.load_runs(tmp_path))
+    assert {v.reason for v in judged if v.reported.dataset == "test"} == {
+        "no sample was scored in the part test"
+    }
 
 
 def test_a_setting_that_no_table_has_still_shows_its_number(tmp_path):

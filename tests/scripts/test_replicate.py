@@ -79,3 +79,9 @@ def test_the_page_comes_last_and_the_margin_reaches_the_study(replicate, monkeyp
     assert out == (tmp_path / "smoke",)
     assert replicate.module.given(study)["margin"] == 0.05
     assert replicate(margin=0.04).margin == 0.04
+
+
+def test_jobs_and_cluster_reach_the_study_and_else_its_size_decides(replicate):
+    assert replicate().jobs == 2 and replicate().cluster is None
+    config = replicate(jobs=3, cluster="tcp://127.0.0.1:8786")
+    assert config.jobs == 3 and config.cluster == "tcp://127.0.0.1:8786"

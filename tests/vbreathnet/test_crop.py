@@ -11,6 +11,7 @@ import pytest
 from preprocessing.errors import InputError
 from preprocessing.radiographs import picture_info, read_radiograph, resize_radiograph
 from preprocessing.roi import Region, import_rectangles, roi_path, save_regions
+from replication.multiclass import SPLITS
 from vbreathnet import crop
 from vbreathnet.config import CLASSES
 from vbreathnet.data import prepare
@@ -23,6 +24,10 @@ SHARES = (0.25, 0.125, 0.75, 0.875)
 
 def silent(line: str) -> None:
     pass
+
+
+def test_the_splits_of_cropped_images_are_those_that_are_judged():
+    assert SPLITS.fullmatch(crop.WRONG_CROPPED) and SPLITS.fullmatch(crop.ALL_CROPPED)
 
 
 @pytest.fixture

@@ -45,6 +45,22 @@ def test_the_published_layout_gives_every_image_once(small_config, films):
     assert lung_mask_path(films, "COVID/images/none.png") is None
 
 
+def test_a_cluster_reads_a_few_images_at_a_time_into_the_same_store(
+    small_config, tmp_path, monkeypatch
+):
+    asked = []
+
+    def read_here(read, sources, cluster):
+        asked.append(cluster)
+        yield from map(read, sources)
+
+    monkeypatch.setattr("vbreathnet.data.read_ahead", read_here)
+    other = dataclasses.replace(small_config, out=tmp_path / "other", cluster="tcp://there:8786")
+    one, two = prepare(small_config, silent), prepare(other, silent)
+    assert asked == ["tcp://there:8786"]
+    assert one.index == two.index and np.array_equal(one.samples, two.samples)
+
+
 def test_images_directly_in_the_class_folders_and_lung_opacity(small_config, tmp_path):
     for number, name in enumerate(("a", "b", "Lung_Opacity")):
         for k in range(3):

@@ -22,8 +22,10 @@ from vbreathnet.cohort import (
     CLASSES,
     COVID,
     MARKER_OF_CLASS,
+    MARKER_PLACE_OF_CLASS,
     MARKERS,
     NORMAL,
+    PLANTED_ALONG,
     PNEUMONIA,
     Anatomy,
     Exposure,
@@ -202,7 +204,15 @@ def test_markers_follow_the_class_only_where_asked():
     assert {f.marker for f in planted} == set(MARKER_OF_CLASS.values())
     assert all(f.marker == MARKER_OF_CLASS[f.label] for f in planted)
     for film, other in zip(cohort, planted, strict=True):
-        assert dataclasses.replace(other, marker=film.marker) == film
+        on_left, begin = MARKER_PLACE_OF_CLASS[other.label]
+        assert other.exposure.marker_on_left == on_left and other.exposure.has_marker
+        assert begin <= other.exposure.marker_along <= begin + PLANTED_ALONG
+        names = ("has_marker", "marker_on_left", "marker_along", "marker_height", "marker_grey")
+        of_film = {name: getattr(film.exposure, name) for name in names}
+        exposure = dataclasses.replace(other.exposure, **of_film)
+        assert (
+            dataclasses.replace(other, marker=film.marker, exposure=exposure, planted=False) == film
+        )
 
 
 @pytest.mark.parametrize(
@@ -355,6 +365,14 @@ def test_thumbnails_and_borders_are_no_solution(cohorts):
     assert _average_floor(cohorts, border_floor) <= 0.42
 
 
+def test_planted_markers_are_a_shortcut_for_linear_models():
+    drawn = [draw_cohort(16, seed, marker_follows_class=True) for seed in (11, 12)]
+    made = [Parallel(n_jobs=2)(delayed(render)(film, 96) for film in cohort) for cohort in drawn]
+    planted = list(zip(drawn, made, strict=True))
+    assert _average_floor(planted, border_floor) >= 0.75
+    assert _average_floor(planted, thumbnail_floor) >= 0.70
+
+
 def test_mean_and_deviation_are_no_solution(cohorts):
     def as_patch(made):
         """A picture that holds nothing but the film's mean and SD."""
@@ -373,3 +391,17 @@ def test_a_planted_marker_is_written_on_the_film():
     shown = [render(dataclasses.replace(film, marker=word)).image for word in ("", "L", "PORTATIL")]
     changed = [(cv2.absdiff(shown[0], other) > 0).sum() for other in shown[1:]]
     assert 0 < changed[0] < changed[1] < 0.05 * shown[0].size
+
+
+def test_a_planted_marker_is_all_that_differs_and_lies_near_the_edge():
+    pairs = zip(draw_cohort(2, 14), draw_cohort(2, 14, marker_follows_class=True), strict=True)
+    for film, planted in pairs:
+        bare, shown = (render(dataclasses.replace(f, marker=m)).image
+                       for f, m in ((film, ""), (planted, planted.marker)))  # fmt: skip
+        if film.blurred or film.low_contrast:
+            continue
+        rows, columns = np.nonzero(bare != shown)
+        on_left, begin = MARKER_PLACE_OF_CLASS[film.label]
+        assert (columns.min() < 0.05 * 299) if on_left else (columns.max() > 0.95 * 299)
+        assert np.ptp(rows) < 0.15 * 299 and np.ptp(columns) < 0.36 * 299
+        assert abs(rows.mean() / 299 - 0.55 * begin) < 0.15

@@ -155,7 +155,8 @@ def test_experiments_are_named_for_what_sets_them_apart(small_config):
 @pytest.mark.parametrize(
     ("settings", "flag"),
     [
-        ({"image_size": 64}, "--image-size is 64"),
+        ({"image_size": 64, "model": ("v-breathnet", "vgg16")}, "--image-size is 64"),
+        ({"image_size": 31}, "--image-size is 31"),
         ({"val_fraction": 1.0}, "--val-fraction is 1.0"),
         ({"min_contrast": 50, "max_contrast": 40}, "--max-contrast is 40"),
         ({"classes": ("a", "a")}, "--classes is"),

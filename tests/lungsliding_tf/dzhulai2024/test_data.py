@@ -62,6 +62,17 @@ def test_crops_are_native_pixels_of_the_marked_region(config):
     np.testing.assert_array_equal(store.samples[at], native[4:36, 4:36])
 
 
+@pytest.mark.parametrize("crops", [False, True])
+def test_any_number_of_jobs_writes_the_same_frames_and_flow(config, tmp_path, crops):
+    files = []
+    for jobs in (1, 2):
+        changed = replace(config, out=tmp_path / str(jobs), jobs=jobs, crops=crops)
+        prepare_all(changed, silent)
+        paths = sorted(changed.out.glob("stores/*/*"))
+        files.append({str(p.relative_to(changed.out)): p.read_bytes() for p in paths})
+    assert files[0] == files[1] and len(files[0]) == 2 * 4
+
+
 def test_crops_need_a_marked_region(config, write_cohort, tmp_path):
     data = write_cohort(tmp_path / "data", present=3, absent=3, frames=4)
     (data / "video 2.mp4.roi.json").unlink()

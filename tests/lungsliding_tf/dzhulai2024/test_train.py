@@ -12,13 +12,14 @@ from lungsliding_tf.dzhulai2024 import train  # noqa: E402
 from lungsliding_tf.dzhulai2024.batches import make_batches, read_clip  # noqa: E402
 from lungsliding_tf.dzhulai2024.config import DzhulaiConfig  # noqa: E402
 from lungsliding_tf.dzhulai2024.data import prepare_all  # noqa: E402
-from lungsliding_tf.dzhulai2024.evaluate import predict_logits  # noqa: E402
+from lungsliding_tf.dzhulai2024.evaluate import predict_logits, save_predictions  # noqa: E402
 from lungsliding_tf.dzhulai2024.experiments import plan  # noqa: E402
 from lungsliding_tf.dzhulai2024.per_frame import build_cnn2d  # noqa: E402
 from lungsliding_tf.dzhulai2024.split import split_clips  # noqa: E402
 from preprocessing import splits  # noqa: E402
 from preprocessing.errors import InputError  # noqa: E402
 from replication.records import read_csv, read_json  # noqa: E402
+from replication.run import load_model  # noqa: E402
 
 
 def silent(line):
@@ -85,6 +86,24 @@ def test_predictions_hold_what_the_metrics_are_made_of(runs):
     assert set(metrics["test"]) == {"clip", "video", "patient"}
     assert metrics["majority"]["test"] == pytest.approx(1 - absent.mean())
     assert metrics["parameters"]["trainable_parameters"] > 0
+
+
+def test_a_trained_network_is_scored_without_being_judged(config, stores, runs, tmp_path):
+    only = replace(config, out=tmp_path, network=("cmwra",), stop_after="train")
+    (one,) = plan(only)
+    assert train.run_study(only, stores, silent) == []
+    clips = split_clips(one, stores, seed=0)
+    folder = train.run_folder(one, clips, 0)
+    file = save_predictions(one, folder, load_model(folder), clips)
+    assert file == folder.path / "predictions.csv" and not folder.finished
+    judged = read_csv(runs["cmwra-dis"] / "predictions.csv")
+    names = ("sample_id", "patient_id", "split", "label")
+    assert [[row[n] for n in names] for row in read_csv(file)] == [
+        [row[n] for n in names] for row in judged
+    ]
+    assert [float(row["score_absent"]) for row in read_csv(file)] == pytest.approx(
+        [float(row["score_absent"]) for row in judged], abs=1e-3
+    )
 
 
 def test_flow_is_named_in_the_record_of_the_run(runs):

@@ -173,6 +173,7 @@ def test_shuffled_labels_are_dealt_out_over_patients(tmp_path):
     [
         ({"max_tiles": 0}, "--max-tiles is 0"), ({"epochs": 0}, "--epochs is 0"),
         ({"batch_size": -1}, "--batch-size is -1"), ({"seeds": 0}, "--seeds is 0"),
+        ({"jobs": 0}, "--jobs is 0"),
         ({"cell": ()}, "at least one"), ({"test_fraction": 1.5}, "between 0 and 1"),
         ({"test_fraction": 0.9, "val_fraction": 0.2}, "--val-fraction"),
         ({"control_frozen": True, "shuffle_labels": True}, "--shuffle-labels"),
