@@ -15,7 +15,6 @@ import numpy as np
 from preprocessing.errors import InputError
 
 
-
 def seed_of(name: str) -> int:
     """A seed for phantoms of one's own, from a name such as a student's id.
 

@@ -94,7 +94,7 @@ def _blocks(
     """Each row with rows one level deeper below it, the last of these, and our last layer in it."""
     ours = {row.layer: layers[-1] for row, layers in pairs}
     for i, block in enumerate(rows):
-        parts = list(takewhile(lambda row, d=_depth(block): _depth(row) > d, rows[i + 1 :]))
+        parts = _below(rows, i)
         counted = [row for row in parts if row.layer in ours]
         if not counted or block.layer in ours:
             continue
@@ -103,6 +103,12 @@ def _blocks(
             layer = network.layers[-1]
         last = [row for row in parts if _depth(row) == _depth(block) + 1][-1]
         yield block, last, layer
+
+
+def _below(rows: Sequence[Layer], i: int) -> list[Layer]:
+    """The rows that stand deeper, right below a row."""
+    depth = _depth(rows[i])
+    return list(takewhile(lambda row: _depth(row) > depth, rows[i + 1 :]))
 
 
 def _depth(row: Layer) -> int:
