@@ -119,10 +119,9 @@ def test_the_committed_student_version_is_of_the_source_and_has_no_solution(note
         elif solved.cell_type == "markdown":
             assert given.source == "YOUR ANSWER HERE"
         else:
-            hidden = re.findall(r"(?s)### BEGIN SOLUTION(.*?)### END SOLUTION", solved.source)
-            lines = [line.strip() for part in hidden for line in part.splitlines()]
-            kept = {line.strip() for line in given.source.splitlines()}
-            assert hidden and not kept & {line for line in lines if len(line) > 10}, marks
+            stub = r"\1# YOUR CODE HERE\n\1raise NotImplementedError()"
+            cleared = re.sub(r"(?s)([ \t]*)### BEGIN SOLUTION.*?### END SOLUTION", stub, solved.source)
+            assert given.source == cleared != solved.source, marks
     assert not any(cell.get("outputs") for cell in student.cells)
 
 

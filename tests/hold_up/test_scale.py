@@ -8,6 +8,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -215,10 +216,8 @@ def test_any_number_of_jobs_writes_the_same_bytes_without_tensorflow(
 
 
 def test_an_unusable_video_is_left_out_whoever_reads_it(config, tmp_path):
-    import shutil
-
     data = shutil.copytree(config.data, tmp_path / "data")
-    broken = next(data.glob("*.mp4"))
+    broken = sorted(data.glob("videos/*.avi"))[0]  # which is noticed where the frames end
     broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
     stores = {}
     for jobs in (1, 2):
