@@ -1,8 +1,10 @@
 """Where the slice networks look: RISE maps (Figures 13 to 15), scored against known lesions."""
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import cv2
 import keras
@@ -18,6 +20,7 @@ from cnr_iemn.runs import SliceRun
 from cnr_iemn.segmentation import typical_slice
 from cnr_iemn.split import Slices
 from preprocessing import splits
+from preprocessing.errors import InputError
 from replication import faithfulness, overlays
 from replication.overlays import HeatmapRow
 from replication.rise import RiseMaps, rise
@@ -151,9 +154,18 @@ def save_maps(path: Path, explained: Explained) -> None:
 
 
 def read_maps(path: Path) -> Explained:
-    """What `save_maps` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        return Explained(**{name: file[name] for name in file.files})
+    """What `save_maps` wrote.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Explained(**{name: file[name] for name in file.files})
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error, BadZipFile) as error:
+        raise InputError(
+            f"{path}: holds no heat maps ({error}); delete metrics.json beside it and run again"
+        ) from error
 
 
 def save_heatmap_sheets(

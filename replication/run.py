@@ -11,6 +11,7 @@ import json
 import textwrap
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -352,7 +353,7 @@ def load_model(run: RunFolder, graph: str = "") -> keras.Model:
         return _compiled[graph]
     try:
         return keras.models.load_model(run.path / MODEL, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError) as error:  # TypeError: a layer that nobody registered
+    except Exception as error:  # Keras raises of every kind for a damaged file
         reason = textwrap.shorten(str(error), 200)
         raise InputError(f"{run.path / MODEL}: cannot be loaded ({reason}); train again") from error
 
@@ -384,7 +385,7 @@ def _load_state(model: keras.Model, path: Path) -> None:
                 raise ValueError(f"{len(state.files)} arrays, not {len(variables)}")
             for variable, name in zip(variables, state.files, strict=True):
                 variable.assign(state[name])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         folder = path.parent
         raise InputError(
             f"{path}: cannot be loaded ({error}); delete {folder} to start over"

@@ -15,9 +15,10 @@ from replication.occupied import alone_in
 def main() -> None:
     """Read the flags, run the study, print the paper's numbers beside ours."""
     from lungsliding_tf.dzhulai2024.config import DzhulaiConfig
-    from lungsliding_tf.dzhulai2024.data import prepare_all
+    from lungsliding_tf.dzhulai2024.data import check_flow, prepare_all
 
     config = tyro.cli(DzhulaiConfig, description=__doc__)
+    check_flow(config)  # before a folder is made
     with alone_in(config.out):
         stores = prepare_all(config, print)
         if config.stop_after == "prepare":

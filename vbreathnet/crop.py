@@ -135,16 +135,20 @@ def box_of_mask(mask: np.ndarray) -> Box:
     return tuple(np.clip(wider, 0, 1).tolist())
 
 
-def _cropped_row(
-    config: VBreathNetConfig, model: keras.Model, row: dict, box: Box, scaling: str
-) -> dict:
-    """A prediction row of an image, cropped from its file so that no resolution is lost."""
-    image = read_radiograph(config.data / row["file"])
+def crop_to(image: np.ndarray, box: Box, side: int) -> np.ndarray:
+    """What lies in a box: uint8 (side, side), from uint8 (height, width)."""
     height, width = image.shape
     left, top, right, bottom = np.round(np.multiply(box, (width, height, width, height))).astype(
         int
     )
-    small = resize_radiograph(image[top:bottom, left:right], config.image_size)
+    return resize_radiograph(image[top:bottom, left:right], side)
+
+
+def _cropped_row(
+    config: VBreathNetConfig, model: keras.Model, row: dict, box: Box, scaling: str
+) -> dict:
+    """A prediction row of an image, cropped from its file so that no resolution is lost."""
+    small = crop_to(read_radiograph(config.data / row["file"]), box, config.image_size)
     scores = model.predict(to_network_input(small[None], scaling=scaling), verbose=0)[0]
     named = {f"score_{n}": f"{s:.9g}" for n, s in zip(config.classes, scores, strict=True)}
     return {**row, **named, "cropped": 1}

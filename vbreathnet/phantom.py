@@ -185,6 +185,24 @@ def _spoil(image: np.ndarray, film: Film) -> np.ndarray:
 # ---- files --------------------------------------------------------------------------------------
 
 
+def read_lesions(data: Path, file: str) -> np.ndarray:
+    """Where a lesion can be seen in a phantom film: bool (size, size), nowhere in normal ones.
+
+    Args:
+        data: a folder of `write_cohort`.
+        file: the film, relative to it: `image` in `phantom.csv`.
+
+    Raises:
+        InputError: there is no such mask, or it cannot be read.
+    """
+    path = Path(data) / LESION_FOLDER / Path(file).parts[0] / Path(file).name
+    content = np.fromfile(path, np.uint8) if path.exists() else np.empty(0, np.uint8)
+    mask = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
+    if mask is None:
+        raise InputError(f"{path}: is no mask of lesions; make the phantoms anew")
+    return mask > 0
+
+
 def write_cohort(
     out: Path,
     per_class: int = 250,

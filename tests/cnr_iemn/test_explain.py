@@ -5,8 +5,16 @@ import pytest
 
 from cnr_iemn import explain
 from cnr_iemn.config import CLASSES
-from cnr_iemn.explain import MAPS, Explained, describe, save_heatmap_sheets, save_maps
+from cnr_iemn.explain import (
+    MAPS,
+    Explained,
+    describe,
+    read_maps,
+    save_heatmap_sheets,
+    save_maps,
+)
 from cnr_iemn.pictures import save_scenario_confusions, title_of
+from preprocessing.errors import InputError
 from replication.verdict import Experiment
 
 SIDE = 24
@@ -126,3 +134,11 @@ def test_what_is_said_of_maps_has_their_stability_and_both_chances():
     assert "RISE, 3 slices, 512 masks each, 1 maps stable: insertion 0.500" in line
     assert "0.50 of 2 infected slices (by chance 0.03, in the lungs 0.11)" in line
     assert "lesion" not in describe(experiment("x", **rise))
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04" + bytes(60)])
+def test_damaged_maps_are_one_line(tmp_path, content):
+    path = tmp_path / MAPS
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="rise.npz: holds no heat maps"):
+        read_maps(path)

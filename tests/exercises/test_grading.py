@@ -120,7 +120,8 @@ def test_the_committed_student_version_is_of_the_source_and_has_no_solution(note
             assert given.source == "YOUR ANSWER HERE"
         else:
             stub = r"\1# YOUR CODE HERE\n\1raise NotImplementedError()"
-            cleared = re.sub(r"(?s)([ \t]*)### BEGIN SOLUTION.*?### END SOLUTION", stub, solved.source)
+            answer = r"(?s)([ \t]*)### BEGIN SOLUTION.*?### END SOLUTION"
+            cleared = re.sub(answer, stub, solved.source)
             assert given.source == cleared != solved.source, marks
     assert not any(cell.get("outputs") for cell in student.cells)
 

@@ -137,6 +137,16 @@ def test_a_diverging_loss_stops_with_advice(tmp_path, samples):
         run.fit(RunFolder(tmp_path / "r", {}), diverging, ENVIRONMENT)
 
 
+@pytest.mark.parametrize("keep", [0, 100, -40])
+def test_a_damaged_model_says_what_to_do(tmp_path, samples, keep):
+    folder = RunFolder(tmp_path / "seed0", {})
+    run.fit(folder, training(samples, epochs=1), ENVIRONMENT, lambda line: None)
+    path = folder.path / "model.keras"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match="model.keras: cannot be loaded .*train again"):
+        run.load_model(folder)
+
+
 def test_damaged_state_says_what_to_delete(tmp_path, samples):
     folder = RunFolder(tmp_path / "r", {})
 

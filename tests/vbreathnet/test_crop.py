@@ -30,6 +30,12 @@ def test_the_splits_of_cropped_images_are_those_that_are_judged():
     assert SPLITS.fullmatch(crop.WRONG_CROPPED) and SPLITS.fullmatch(crop.ALL_CROPPED)
 
 
+def test_a_crop_is_what_lies_in_the_box():
+    image = np.arange(80 * 40, dtype=np.uint32).reshape(80, 40).astype(np.uint8)
+    found = crop.crop_to(image, (0.25, 0.5, 0.75, 0.75), 20)
+    np.testing.assert_array_equal(found, image[40:60, 10:30])
+
+
 @pytest.fixture
 def marked(small_config, tmp_path):
     """A configuration with an empty folder for region files."""

@@ -36,7 +36,7 @@ from vbreathnet.cohort import (
 from vbreathnet.config import VBreathNetConfig
 from vbreathnet.data import find_radiographs, lung_mask_path
 from vbreathnet.floors import border_floor
-from vbreathnet.phantom import render, write_cohort
+from vbreathnet.phantom import read_lesions, render, write_cohort
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASS_SIZE = 36  # films a class in each of two cohorts
@@ -96,6 +96,15 @@ def test_index_tells_every_film_and_every_drawn_parameter(folder):
         assert float(row["lung_share"]) == pytest.approx(lungs.mean(), abs=1e-4)
         share = (lungs & lesions).sum() / lungs.sum()
         assert float(row["lesion_share"]) == pytest.approx(share, abs=1e-4)
+
+
+def test_known_lesions_are_read_back(folder):
+    for film in draw_cohort(8, 1, films_per_patient=2)[:3]:  # one of each class
+        found = read_lesions(folder, f"{film.label}/images/{film.name}.png")
+        np.testing.assert_array_equal(found, render(film, 128).lesions)
+        assert found.any() == (film.label != NORMAL)
+    with pytest.raises(InputError, match="no mask of lesions"):
+        read_lesions(folder, "COVID/images/COVID-99.png")
 
 
 def test_the_study_reads_the_folder_as_it_is(folder, tmp_path):
