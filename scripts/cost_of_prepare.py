@@ -23,7 +23,7 @@ from typing import Literal
 
 import tyro
 
-from replication.cli import run_command
+from replication.cli import quiet_start, run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- cost_of_prepare.py begins -->", "<!-- cost_of_prepare.py ends -->"
@@ -198,7 +198,8 @@ def save_chart(path: Path, costs: list[Cost]) -> None:
         last = own[-1].seconds
         time.plot(ends, [last * n / ends[1] for n in ends], color=LINE_COLOURS[number], ls=":")
     time.set(title="time (dotted: in proportion)", ylabel="seconds", yscale="log")
-    memory.set(title="largest process", ylabel="MB", ylim=(0, None))
+    most = max(c.megabytes for c in costs)
+    memory.set(title="largest process", ylabel="MB", ylim=(0, 1.2 * most))
     for axes in (time, memory):
         axes.set(xlabel="videos, films or scans", xscale="log")
         axes.grid(alpha=0.3)
@@ -208,7 +209,8 @@ def save_chart(path: Path, costs: list[Cost]) -> None:
 
 def _document(docs: Path, costs: list[Cost], command: str) -> None:
     """Renew the table in scaling.md."""
-    from replication.environment import describe_environment
+    with quiet_start():
+        from replication.environment import describe_environment
 
     page = docs / "scaling.md"
     text = page.read_text(encoding="utf-8")

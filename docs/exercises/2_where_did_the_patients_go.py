@@ -439,6 +439,7 @@ print(*(f"{name}: {value:.3f}" for name, value in answers.items()), sep="\n")
 # %%
 NETWORK = False
 if NETWORK:
+    from lungsliding_tf.kolarik2023.data import prepare_all
     from lungsliding_tf.kolarik2023.train import run_study
 
     for protocol in ("patient-wise", "published-leaky-clips"):
@@ -446,4 +447,4 @@ if NETWORK:
             data, store.folder.parents[1], cell=("2_30x30",), depth=(18,), protocol=protocol,
             epochs=8, batch_size=16, learning_rate=3e-4, batch_norm_momentum=0.9, smooth_samples=2,
         )
-        run_study(settings, {"2_30x30": store}, print)
+        run_study(settings, prepare_all(settings, print), print)

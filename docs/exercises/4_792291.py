@@ -66,9 +66,15 @@ seed = seed_of(STUDENT)
 # filter, place in the kernel and channel, and one bias for each filter. **Batch normalisation** has
 # four numbers for each channel: a scale and an offset, which are trained, and the running mean and
 # variance, which are not. A **dense** layer has a weight for each pair of input and unit, and a
-# bias for each unit. ReLU, pooling and dropout have none.
-#
-# **4a (2 points).** Write the three counts.
+# bias for each unit. ReLU, pooling and dropout have none. Keras counts them when a layer is built:
+
+# %% nbgrader={"grade": false, "grade_id": "keras-counts", "locked": true, "schema_version": 3, "solution": false, "task": false}
+layer = layers.Conv2D(filters=2, kernel_size=3)
+layer.build((None, 8, 8, 1))  # any number of maps of 8x8 with one channel
+print(layer.count_params(), "parameters in a convolution with two filters of 3x3 on one channel")
+
+# %% [markdown]
+# **4a (2 points).** Write the three counts without Keras.
 
 # %% nbgrader={"grade": false, "grade_id": "layers", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def convolution_parameters(kernel, channels, filters):

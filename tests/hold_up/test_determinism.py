@@ -1,4 +1,7 @@
-"""The same command with the same seed on the same machine: the same predictions, bit for bit."""
+"""The same command with the same seed on the same machine: the same predictions, bit for bit.
+
+With all threads of the machine; test_scale.py has what comes of other numbers of processes.
+"""
 
 import os
 import subprocess
