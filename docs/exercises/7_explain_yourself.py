@@ -319,10 +319,11 @@ for axis, (name, picture) in zip(axes, pictures.items()):
 # By the pointing game SmoothGrad and saliency find the lesion far more often than chance and noise do,
 # while Grad-CAM with its few places and RISE with its coarse masks seldom hit a small lesion to the
 # pixel; insertion and deletion, which ask what moves this network's score and not where the lesion is,
-# hardly separate the methods, because a picture with pixels set to 0 is one that the network never saw
-# and may call pneumonia whatever is left. I would show SmoothGrad with the words that it marks what
-# moved the score of this network on this film, that on phantoms its hottest pixel lay outside of the
-# lesion in some of the films, and that it is no evidence that there is a lesion.
+# decide nothing here, as insertion is near 1 for every map and plain noise deletes as well as any
+# method, because a picture with pixels set to 0 is one that the network never saw and may call
+# pneumonia whatever is left. I would show SmoothGrad with the words that it marks what moved the score
+# of this network on this film, how often its hottest pixel lay outside of the lesion on phantoms, and
+# that it is no evidence that there is a lesion.
 
 # %% nbgrader={"grade": false, "grade_id": "answers", "locked": true, "schema_version": 3, "solution": false, "task": false}
 # Your numbers, to compare with your neighbour's: whose differ by more than chance?
