@@ -212,6 +212,7 @@ def write_cohort(
     marker_follows_class: bool = False,
     workers: int = 2,
     progress: bool = True,
+    labels: tuple[str, ...] = CLASSES,
 ) -> Path:
     """Chest radiographs in the database's layout, with lung and lesion masks and an index.
 
@@ -231,6 +232,7 @@ def write_cohort(
             without it.
         workers: Processes.
         progress: Show a progress bar on terminals.
+        labels: Write the films of these classes alone; they are those of the whole cohort.
 
     Returns:
         `out`.
@@ -239,7 +241,7 @@ def write_cohort(
         InputError: a number is out of range, or `out` holds something else than phantom films,
             or cannot be written.
     """
-    _check(per_class, seed, size, films_per_patient, workers)
+    _check(per_class, seed, size, films_per_patient, workers, labels)
     out = Path(out)
     recipe = {
         "generator": f"chest radiographs {GENERATOR_VERSION}",
@@ -248,14 +250,16 @@ def write_cohort(
         "size": size,
         "films_per_patient": films_per_patient,
         "marker_follows_class": "word and place" if marker_follows_class else False,
+        "labels": [label for label in CLASSES if label in labels],
     }
     with new_folder(out, RECIPE_FILE, recipe, "phantom films") as partial:
         if partial is None:
             return out
-        for label in CLASSES:
+        for label in labels:
             for folder in (f"{label}/images", f"{label}/masks", f"{LESION_FOLDER}/{label}"):
                 (partial / folder).mkdir(parents=True)
-        cohort = draw_cohort(per_class, seed, films_per_patient, marker_follows_class)
+        drawn = draw_cohort(per_class, seed, films_per_patient, marker_follows_class)
+        cohort = [film for film in drawn if film.label in labels]
         jobs = Parallel(n_jobs=workers, return_as="generator")(
             delayed(_write_film)(partial, film, size) for film in cohort
         )
@@ -266,7 +270,14 @@ def write_cohort(
     return out
 
 
-def _check(per_class: int, seed: int, size: int, films_per_patient: int, workers: int) -> None:
+def _check(
+    per_class: int,
+    seed: int,
+    size: int,
+    films_per_patient: int,
+    workers: int,
+    labels: tuple[str, ...],
+) -> None:
     for name, value in (
         ("per_class", per_class),
         ("films_per_patient", films_per_patient),
@@ -278,6 +289,8 @@ def _check(per_class: int, seed: int, size: int, films_per_patient: int, workers
         raise InputError(f"seed={seed}: expected 0 or more")
     if not SIZES[0] <= size <= SIZES[1]:
         raise InputError(f"size={size}: expected {SIZES[0]} to {SIZES[1]} px")
+    if not labels or not set(labels) <= set(CLASSES):
+        raise InputError(f"labels={labels}: expected some of {', '.join(CLASSES)}")
 
 
 def _write_film(folder: Path, film: Film, size: int) -> dict:

@@ -375,7 +375,8 @@ for line, cohort in zip(axes, COHORTS):
 # database show and what not, and which measurement would you ask for?
 #
 # *1 point for: the test films of the same cohort do not show it, whatever the split. 1 for naming
-# floors and the other cohort, and the map of 3x3 cells as too coarse. 1 for: the floors say that
+# floors and the other cohort, and for reading the maps with care (3x3 cells are too coarse; compare the
+# share with chance and with the other network's). 1 for: the floors say that
 # most of 0.947 can be had without seeing a disease; what the network adds to them is no proof of
 # disease either. 1 for films of hospitals that did not train, or all classes from one hospital, or
 # films with markers and borders removed.*
@@ -384,8 +385,9 @@ for line, cohort in zip(axes, COHORTS):
 # The accuracy on the planted test films is nearly perfect and shows nothing, because every film of
 # that cohort has the marker, however it is split. The floors gave it away before any network was
 # trained (border and thumbnails are as good), and so did the plain films, about which the same
-# network is no better than chance; Grad-CAM of the third block lies less inside the lungs than
-# chance, while the 3x3 cells of the last block do not show a difference that I would trust.
+# network is no better than chance; in single films Grad-CAM of the third block lights the marker and
+# lies less inside the lungs than chance, but so it may for the network that saw no planted marker,
+# and the 3x3 cells of the last block do not even show that: the share is a hint and no proof.
 #
 # An accuracy of 0.947 shows that the classes of the database can be told apart, of which the border
 # alone explains 0.784; it does not show that the network sees COVID-19, not even in what it adds to

@@ -24,7 +24,8 @@
 # 1. train a small network to find pneumonia on phantom films,
 # 2. ask four methods where it looks, and mark them with the *pointing game*,
 # 3. mark them by what the network itself does (insertion and deletion),
-# 4. decide which of them you would show a doctor.
+# 4. ask the same methods about a network that learned nothing,
+# 5. decide which of them you would show a doctor.
 #
 # The films are phantoms, drawn from your student id; your neighbour's are others.
 #
@@ -42,10 +43,10 @@ STUDENT = ""  # your student id, as your teacher writes it, such as "ada"
 import csv
 from pathlib import Path
 
-import cv2
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy.stats import rankdata, spearmanr
 
 from preprocessing.radiographs import read_radiograph
 from replication.batches import make_dataset, to_network_input
@@ -55,34 +56,30 @@ from replication.heatmaps import gradcam, smoothgrad, vanilla_saliency
 from replication.intervals import wilson
 from replication.phantoms import seed_of
 from replication.rise import rise
-from vbreathnet.crop import box_of_mask
+from vbreathnet.crop import box_of_mask, crop_to
 from vbreathnet.data import read_lung_mask
 from vbreathnet.model import build_vbreathnet
-from vbreathnet.phantom import write_cohort
+from vbreathnet.phantom import read_lesions, write_cohort
 
 FILMS, SIDE, EPOCHS = {"smoke": (12, 48, 1), "classroom": (420, 48, 14)}[SIZE]
 EXPLAINED, MASKS, SAMPLES = {"smoke": (3, 128, 2), "classroom": (24, 512, 10)}[SIZE]
+COMPARED = 8  # films whose maps are compared with those of an untrained network
 seed = seed_of(STUDENT)
 data = write_cohort(
-    Path("phantoms") / f"7-{SIZE}-{seed}", per_class=FILMS, seed=seed, size=224, progress=False
+    Path("phantoms") / f"7-{SIZE}-{seed}", per_class=FILMS, seed=seed, size=224, progress=False,
+    labels=("Normal", "Viral Pneumonia"),
 )
 
 
 def read_chest(row):
     """A film cut to the lungs, and its known lesion: uint8 and bool (SIDE, SIDE)."""
-    film = read_radiograph(data / row["image"])
-    folder, name = Path(row["image"]).parts[0], Path(row["image"]).name
-    lesion = cv2.imread(str(data / "lesions" / folder / name), cv2.IMREAD_GRAYSCALE)
-    left, top, right, bottom = np.round(np.array(box_of_mask(read_lung_mask(data, row["image"]))) * len(film)).astype(int)
-    chest, lesion = (
-        cv2.resize(one[top:bottom, left:right], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-        for one in (film, lesion)
-    )
-    return chest, lesion > 127
+    box = box_of_mask(read_lung_mask(data, row["image"]))
+    film, lesion = read_radiograph(data / row["image"]), read_lesions(data, row["image"])
+    return crop_to(film, box, SIDE), crop_to(np.uint8(255) * lesion, box, SIDE) > 127
 
 
 with (data / "phantom.csv").open(newline="") as file:
-    rows = [row for row in csv.DictReader(file) if row["label"] != "COVID"]
+    rows = list(csv.DictReader(file))
 chests, lesions = map(np.array, zip(*map(read_chest, rows)))
 labels = np.array([row["label"] == "Viral Pneumonia" for row in rows]).astype(int)
 order = np.random.default_rng(seed).permutation(len(labels))
@@ -130,20 +127,20 @@ print(f"{len(shown)} films are explained; probability of pneumonia {probabilitie
 PNEUMONIA = 1
 
 
-def explain(model):
+def explain(model, films):
     """Maps of each method for the class pneumonia: {name: float (films, SIDE, SIDE)}."""
     return {
-        "saliency": vanilla_saliency(model, images, PNEUMONIA),
-        "SmoothGrad": smoothgrad(model, images, PNEUMONIA, samples=SAMPLES),
-        "Grad-CAM": gradcam(model, images, PNEUMONIA, "block4_relu"),
+        "saliency": vanilla_saliency(model, films, PNEUMONIA),
+        "SmoothGrad": smoothgrad(model, films, PNEUMONIA, samples=SAMPLES),
+        "Grad-CAM": gradcam(model, films, PNEUMONIA, "block4_relu"),
         "RISE": np.stack([
             rise(model.predict_on_batch, image, [PNEUMONIA], masks=MASKS, divide_by_seen=True, tolerance=0).maps[0]
-            for image in images
+            for image in films
         ]),
     }
 
 
-maps = explain(network)
+maps = explain(network, images)
 maps["noise"] = np.random.default_rng(seed).random(known.shape)
 
 # %% [markdown]
@@ -218,7 +215,7 @@ assert abs(chance - pointing_chance(known).mean()) < 1e-9
 # area under that curve, the lower the better. (**Insertion** puts pixels into a blurred picture; its
 # area is the better the higher.)
 #
-# **7c (4 points).** Write the deletion curve of one film: the probabilities after 0, 1, 2, ... `steps`
+# **7c (3 points).** Write the deletion curve of one film: the probabilities after 0, 1, 2, ... `steps`
 # equal shares of the pixels were set to 0, hottest first. `np.argsort(-heat.ravel(), kind="stable")` is
 # the order of the pixels; after step k the first `round(k * pixels / steps)` of them are 0, in all
 # channels.
@@ -245,7 +242,7 @@ plt.xlabel("share of the pixels set to 0, hottest first")
 plt.ylabel("probability of pneumonia")
 plt.legend()
 
-# %% nbgrader={"grade": true, "grade_id": "deletion-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
+# %% nbgrader={"grade": true, "grade_id": "deletion-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
 curve = deletion_curve(network, images[0], maps["noise"][0])
 assert len(curve) == 17 and abs(curve[0] - network.predict_on_batch(images[:1])[0, PNEUMONIA]) < 1e-3
 ### BEGIN HIDDEN TESTS
@@ -259,7 +256,7 @@ assert abs(deletion_curve(network, images[0], maps["noise"][0])[-1] - blank) < 1
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# **7d (3 points).** The mean marks of each method over all films, by the project's
+# **7d (2 points).** The mean marks of each method over all films, by the project's
 # `insertion_deletion(network.predict_on_batch, image, heat, PNEUMONIA, steps=16)`, which returns both:
 # into `insertion` and `deletion`, dicts with the names of `maps`.
 
@@ -278,7 +275,7 @@ print("method      pointing  insertion  deletion")
 for name in maps:
     print(f"{name:10}  {hits[name]:8.2f}  {insertion[name]:9.2f}  {deletion[name]:8.2f}")
 
-# %% nbgrader={"grade": true, "grade_id": "faithful-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+# %% nbgrader={"grade": true, "grade_id": "faithful-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 assert set(insertion) == set(deletion) == set(maps)
 ### BEGIN HIDDEN TESTS
 for name in ("SmoothGrad", "noise"):
@@ -287,7 +284,45 @@ for name in ("SmoothGrad", "noise"):
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# **7e (3 points, graded by hand).** Draw one film with the outline of its lesion (`contour`) and,
+# ## A network that learned nothing
+#
+# A map that shows what a network *learned* must change when that is taken away (Adebayo et al. 2018,
+# "Sanity checks for saliency maps"). The next cell asks the same methods about a network of the same
+# layers with weights drawn at random, on the first films. A map that stays alike shows the film, much
+# as an edge detector does.
+
+# %% nbgrader={"grade": false, "grade_id": "untrained", "locked": true, "schema_version": 3, "solution": false, "task": false}
+untrained = keras.models.clone_model(network)  # its weights are drawn anew
+untrained_maps = explain(untrained, images[:COMPARED])
+
+# %% [markdown]
+# **7e (2 points).** For each of the four methods, how alike are the two maps? Put the mean over these
+# films of Spearman's rank correlation (`spearmanr(a, b).statistic`, over the pixels of one film) into
+# `likeness`, a dict with the names of `untrained_maps`. A map that is the same everywhere has no ranks
+# and gives NaN: use `np.nanmean`.
+
+# %% nbgrader={"grade": false, "grade_id": "likeness", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# likeness = {"saliency": ..., ...}
+### BEGIN SOLUTION
+likeness = {
+    name: np.nanmean([spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(maps[name], of_method)])
+    for name, of_method in untrained_maps.items()
+}
+### END SOLUTION
+untrained_hits = {name: pointing_game(m, known[: len(m)]).mean() for name, m in untrained_maps.items()}
+for name in untrained_maps:
+    print(f"{name:10} likeness {likeness[name]:+.2f}, untrained it points at {untrained_hits[name]:.2f}")
+
+# %% nbgrader={"grade": true, "grade_id": "likeness-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+assert set(likeness) == set(untrained_maps)
+### BEGIN HIDDEN TESTS
+for name, of_method in untrained_maps.items():
+    ranks = [np.corrcoef(*(rankdata(m) for m in pair))[0, 1] for pair in zip(maps[name], of_method)]
+    assert np.isclose(likeness[name], np.nanmean(ranks), atol=1e-6, equal_nan=True)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# **7f (3 points, graded by hand).** Draw one film with the outline of its lesion (`contour`) and,
 # beside it, the four maps and the noise, each with the same outline and the name of the method.
 #
 # *1 point for film and five maps with names, 1 for the outline in all of them, 1 for a film on which
@@ -307,23 +342,28 @@ for axis, (name, picture) in zip(axes, pictures.items()):
 ### END SOLUTION
 
 # %% [markdown]
-# **7f (4 points, graded by hand).** Two sentences. Do the two examinations agree on which method is
-# best, and if not, what does each of them measure? And which map would you show a doctor, with which
-# words beside it?
+# **7g (4 points, graded by hand).** Three sentences. Do the pointing game and insertion and deletion
+# agree on which method is best, and if not, what does each of them measure? What does the network that
+# learned nothing add? And which map would you show a doctor, with which words beside it?
 #
 # *2 points for what the numbers show, with the chance level and the noise as the yardstick (where a
-# mark hardly tells a method from noise, it decides nothing); 2 for a choice that follows from it and a
-# warning that a doctor can use.*
+# mark hardly tells a method from noise, it decides nothing); 1 for the untrained network; 1 for a choice
+# that follows from both, and a warning that a doctor can use.*
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "sentences", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
 # By the pointing game SmoothGrad and saliency find the lesion far more often than chance and noise do,
 # while Grad-CAM with its few places and RISE with its coarse masks seldom hit a small lesion to the
 # pixel; insertion and deletion, which ask what moves this network's score and not where the lesion is,
 # decide nothing here, as insertion is near 1 for every map and plain noise deletes as well as any
-# method, because a picture with pixels set to 0 is one that the network never saw and may call
-# pneumonia whatever is left. I would show SmoothGrad with the words that it marks what moved the score
-# of this network on this film, how often its hottest pixel lay outside of the lesion on phantoms, and
-# that it is no evidence that there is a lesion.
+# method, because a picture with pixels set to 0 is one that the network never saw.
+#
+# Untrained, no method points at the lesion much more often than chance, so that the pointing is
+# learned; yet SmoothGrad's maps keep some likeness, which is the outline of the film and not what the
+# network learned.
+#
+# I would show SmoothGrad with the words that its hottest pixel marks what moved the score of this
+# network on this film, how often that lay outside of the lesion on phantoms, that the fainter rest of
+# it follows the edges of the film, and that it is no evidence that there is a lesion.
 
 # %% nbgrader={"grade": false, "grade_id": "answers", "locked": true, "schema_version": 3, "solution": false, "task": false}
 # Your numbers, to compare with your neighbour's: whose differ by more than chance?
@@ -333,5 +373,6 @@ answers = {
     **{f"pointing game, {name}": float(share) for name, share in hits.items()},
     **{f"insertion, {name}": float(area) for name, area in insertion.items()},
     **{f"deletion, {name}": float(area) for name, area in deletion.items()},
+    **{f"likeness of the untrained, {name}": float(rank) for name, rank in likeness.items()},
 }
 print(*(f"{name}: {value:.3f}" for name, value in answers.items()), sep="\n")

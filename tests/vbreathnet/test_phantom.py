@@ -123,6 +123,16 @@ def test_the_bytes_do_not_depend_on_the_workers(folder, tmp_path):
     assert _hashes(alone) == _hashes(folder)
 
 
+def test_films_of_some_classes_are_those_of_the_whole_cohort(folder, tmp_path):
+    some = write_cohort(
+        tmp_path / "some", 8, seed=1, size=128, films_per_patient=2, workers=1, progress=False,
+        labels=("Normal", "Viral Pneumonia"),
+    )  # fmt: skip
+    pictures = {name: h for name, h in _hashes(some).items() if name.endswith(".png")}
+    whole = {n: h for n, h in _hashes(folder).items() if n.endswith(".png") and "COVID" not in n}
+    assert pictures == whole and len(pictures) == 16 * 3
+
+
 def test_same_folder_is_left_alone_and_another_cohort_replaces_it(tmp_path):
     out = write_cohort(tmp_path / "set", 1, size=64, workers=1, progress=False)
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
@@ -167,7 +177,7 @@ def test_a_file_in_the_way_is_named(tmp_path):
 @pytest.mark.parametrize(
     "wrong",
     [{"per_class": 0}, {"size": 32}, {"size": 512}, {"seed": -1}, {"films_per_patient": 0},
-     {"workers": 0}],
+     {"workers": 0}, {"labels": ()}, {"labels": ("Normal", "healthy")}],
 )  # fmt: skip
 def test_impossible_arguments_are_refused(tmp_path, wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
