@@ -44,14 +44,20 @@ from itertools import product
 from math import ceil
 from pathlib import Path
 
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
-from keras import layers
 
-from replication.architecture import build_bare, count
+from replication.cli import quiet_start
 from replication.phantoms import seed_of
-from vbreathnet.model import build_vbreathnet
+
+with quiet_start():  # TensorFlow has much to say
+    import keras
+    from keras import layers
+
+    from replication.architecture import build_bare, count
+    from vbreathnet.model import build_vbreathnet
+
+    keras.ops.zeros(1)  # it looks for a GPU now
 
 PRINTED = 792_291  # section 3.3
 # The smoke size, for tests of this notebook, tries fewer of everything.

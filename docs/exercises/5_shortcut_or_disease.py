@@ -47,26 +47,32 @@ from functools import partial
 from pathlib import Path
 
 import cv2
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.metrics import accuracy_score
 
 from preprocessing.splits import TEST, TRAIN, VAL
-from replication.batches import to_network_input
-from replication.environment import describe_environment
+from replication.cli import quiet_start
 from replication.floors import majority_floor, ridge_floor, thumbnail_floor
-from replication.heatmaps import gradcam, lung_area, lung_mass
 from replication.overlays import HEAT_COLOURS, HEAT_OPACITY
 from replication.phantoms import seed_of
-from replication.run import RunFolder, Training, fit, load_model
 from vbreathnet.config import VBreathNetConfig
-from vbreathnet.data import prepare
-from vbreathnet.explain import resized_lung_mask
-from vbreathnet.floors import border_floor
-from vbreathnet.model import build_vbreathnet
 from vbreathnet.phantom import write_cohort
-from vbreathnet.split import split_samples
+
+with quiet_start():  # TensorFlow has much to say
+    import keras
+
+    from replication.batches import to_network_input
+    from replication.environment import describe_environment
+    from replication.heatmaps import gradcam, lung_area, lung_mass
+    from replication.run import RunFolder, Training, fit, load_model
+    from vbreathnet.data import prepare
+    from vbreathnet.explain import resized_lung_mask
+    from vbreathnet.floors import border_floor
+    from vbreathnet.model import build_vbreathnet
+    from vbreathnet.split import split_samples
+
+    keras.ops.zeros(1)  # it looks for a GPU now
 
 # Films of each class, how many of them test, epochs.
 FILMS, TESTED, EPOCHS = {"smoke": (10, 3, 1), "classroom": (160, 30, 12)}[SIZE]

@@ -413,10 +413,12 @@ assert abs(p_smallest - min(possible)) < 1e-9 and abs(p_largest - max(possible))
 # and a cross-validated second stage is right about nearly all training scans. Of a new patient's
 # infected slices the forest recognises only about half, and the out-of-fold bars show what such a
 # patient looks like: gaps within the lesion and an odd false alarm. On the validation scans
-# out-of-fold features made XGBoost right about 6 or more of 48 patients more, because in-sample a few
-# clean questions settle every training scan (is group 12 infected?), to which a patient with gaps
-# answers no, while the SVM, which weighs all 60 shares at once, hardly changed; with 48 patients an
-# interval is a quarter wide, and p may well lie above 0.05. I would not write that XGBoost is better: 86 and 79 of 98 allow any p from 0.016 to 0.28, the
+# out-of-fold features made XGBoost right about 6 of 48 patients more (ada's; none to 11 more for five
+# ids), because in-sample a few clean questions settle every training scan (is group 12 infected?), to
+# which a patient with gaps answers no, while the SVM, which weighs all 60 shares at once, changed by
+# one or two patients; with 48 patients an interval is a quarter wide, and p is mostly above 0.05.
+#
+# I would not write that XGBoost is better: 86 and 79 of 98 allow any p from 0.016 to 0.28, the
 # best of ten cells is the one that was named, and both learnt from in-sample features, which do not
 # harm the two alike.
 

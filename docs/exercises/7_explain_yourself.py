@@ -43,23 +43,29 @@ STUDENT = ""  # your student id, as your teacher writes it, such as "ada"
 import csv
 from pathlib import Path
 
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import rankdata, spearmanr
 
 from preprocessing.radiographs import read_radiograph
-from replication.batches import make_dataset, to_network_input
+from replication.cli import quiet_start
 from replication.faithfulness import insertion_deletion, pointing_chance, pointing_game
-from replication.fused import with_fused_batch_norm, without_fused_batch_norm
-from replication.heatmaps import gradcam, smoothgrad, vanilla_saliency
 from replication.intervals import wilson
 from replication.phantoms import seed_of
 from replication.rise import rise
-from vbreathnet.crop import box_of_mask, crop_to
 from vbreathnet.data import read_lung_mask
-from vbreathnet.model import build_vbreathnet
 from vbreathnet.phantom import read_lesions, write_cohort
+
+with quiet_start():  # TensorFlow has much to say
+    import keras
+
+    from replication.batches import make_dataset, to_network_input
+    from replication.fused import with_fused_batch_norm, without_fused_batch_norm
+    from replication.heatmaps import gradcam, smoothgrad, vanilla_saliency
+    from vbreathnet.crop import box_of_mask, crop_to
+    from vbreathnet.model import build_vbreathnet
+
+    keras.ops.zeros(1)  # it looks for a GPU now
 
 FILMS, SIDE, EPOCHS = {"smoke": (12, 48, 1), "classroom": (420, 48, 14)}[SIZE]
 EXPLAINED, MASKS, SAMPLES = {"smoke": (3, 128, 2), "classroom": (24, 512, 10)}[SIZE]

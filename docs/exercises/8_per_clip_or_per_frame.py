@@ -13,7 +13,7 @@
 # %% [markdown]
 # # 8. Per clip or per frame?
 #
-# *60 to 90 minutes, 20 points. Paper: Dzhulai et al. 2024, sections III, IV, V-B and V-C, Tables IV
+# *90 to 120 minutes, 20 points. Paper: Dzhulai et al. 2024, sections III, IV, V-B and V-C, Tables IV
 # and V. Before you begin: "The study on one page" in `docs/papers/dzhulai2024.md`.*
 #
 # The paper looks for lung sliding that is **absent**: that is class 1, and **recall**, the share of
