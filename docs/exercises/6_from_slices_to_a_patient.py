@@ -48,12 +48,12 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from scipy.stats import binomtest
 from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import GroupKFold, StratifiedKFold
 
 from cnr_iemn.config import CAP, CLASSES, COVID, NORMAL, CnrIemnConfig
 from cnr_iemn.data import prepare
 from cnr_iemn.lung_levels import lung_levels
-from cnr_iemn.patient import fit_classifier, group_percentages, score_patients
+from cnr_iemn.patient import fit_classifier, score_patients
 from cnr_iemn.phantom import write_cohort
 from cnr_iemn.slice_labels import read_slice_labels
 from cnr_iemn.split import split_scans
@@ -139,6 +139,8 @@ print(shares_by_hand(labels[scans.rows[shown[1]]], GROUPS).reshape(GROUPS, 3).ro
 example = shares_by_hand(np.array([0, 0, 1, 2, 2]), 2)  # slices 0 and 1, then 2 to 4
 assert np.allclose(example, [1, 0, 0, 0, 1 / 3, 2 / 3])
 ### BEGIN HIDDEN TESTS
+from cnr_iemn.patient import group_percentages
+
 drawn = np.random.default_rng(seed)
 for n in (20, 21, 39, 47, *drawn.integers(20, 200, 5)):
     one = drawn.integers(0, 3, n)
@@ -228,6 +230,8 @@ print(f"infected slices of training scans recognised: {np.mean(out_of_fold[infec
 assert out_of_fold.shape == in_sample.shape and set(out_of_fold) <= {NORMAL, COVID, CAP}
 assert np.array_equal(out_of_fold[val_rows], in_sample[val_rows])
 ### BEGIN HIDDEN TESTS
+from sklearn.model_selection import cross_val_predict
+
 of_train = levels[train_rows], labels[train_rows]
 expected = cross_val_predict(new_forest(), *of_train, groups=patients[train_rows], cv=GroupKFold(FOLDS))
 assert np.array_equal(out_of_fold[train_rows], expected)
@@ -305,6 +309,8 @@ print(f"always the commonest class: {floor:.3f}")
 # %% nbgrader={"grade": true, "grade_id": "second-stage-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
 assert diagnose("svm", out_of_fold).shape == truths.shape
 ### BEGIN HIDDEN TESTS
+from cnr_iemn.patient import group_percentages
+
 for (kind, protocol), found in right.items():
     of_slices = {"in-sample": in_sample, "out-of-fold": out_of_fold}[protocol]
     x = np.stack([group_percentages(of_slices[rows], GROUPS, len(CLASSES)) for rows in scans.rows])
@@ -345,6 +351,8 @@ for (kind, protocol), accuracy in believed.items():
 # %% nbgrader={"grade": true, "grade_id": "believed-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 assert all(0 <= accuracy <= 1 for accuracy in believed.values())
 ### BEGIN HIDDEN TESTS
+from cnr_iemn.patient import group_percentages
+
 y = diagnoses[training]
 for (kind, protocol), found in believed.items():
     of_slices = {"in-sample": in_sample, "out-of-fold": out_of_fold}[protocol]
@@ -353,7 +361,8 @@ for (kind, protocol), found in believed.items():
         score_patients(fit_classifier(kind, x[a], y[a], 0), x[b]).argmax(axis=1) == y[b]
         for a, b in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(x, y)
     ]
-    assert abs(found - np.concatenate(hits).mean()) < 1e-6, (kind, protocol)
+    ways = np.concatenate(hits).mean(), np.mean([of_fold.mean() for of_fold in hits])
+    assert min(abs(found - way) for way in ways) < 1e-6, (kind, protocol)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -364,8 +373,8 @@ for (kind, protocol), found in believed.items():
 # each of the $b + c$ is a toss of a coin. The exact **McNemar test** asks how surprising $b$ heads
 # are: `binomtest(b, b + c).pvalue`, and 1 where they never disagree.
 #
-# Table 5 has 98 validation patients. With the features of all networks XGBoost was right in 86, the
-# SVM in 79. How many only the SVM had right is not printed. It can be any number from 0 to 12, the
+# With the features of all networks Table 5 prints 87.75 % for XGBoost and 80.61 % for the SVM. By their
+# digits these are 86 and 79 of 98 patients (`docs/audit/cnr_iemn.md`). How many only the SVM had right is not printed. It can be any number from 0 to 12, the
 # patients that XGBoost had wrong.
 #
 # **6g (1 point).** What is the p-value of your own XGBoost out-of-fold against in-sample? And what are
@@ -403,10 +412,8 @@ assert abs(p_smallest - min(possible)) < 1e-9 and abs(p_largest - max(possible))
 # out-of-fold features change on your validation scans, for which classifier? Would you write that
 # XGBoost is better than the SVM because the one had 86 and the other 79 of 98 right?
 #
-# *2 points for the reason: the forest knows its own slices by heart, so in-sample shares are nearly
-# the labels, and the shares of new patients are not. 1 for a true statement on the own numbers with
-# their uncertainty. 1 for no, or not from these counts, with a reason: the range of p, the intervals,
-# ten cells of Table 5 of which the best is named, or the classifiers' features being in-sample.*
+# *2 points for the reason, as the picture shows it. 1 for a true statement on the own numbers with
+# their uncertainty. 1 for an answer to the last question with its reason.*
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "sentences", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
 # The forest knows the slices that it was fitted on by heart: in-sample each bar is the label itself,

@@ -14,7 +14,7 @@
 # # 7. Explain yourself
 #
 # *60 to 90 minutes, 20 points. Papers: V-BreathNet, section 3.3 and Figure 3 (Grad-CAM); CNR-IEMN,
-# section 4.4 and Figures 13 to 15 (RISE); Kolárik et al. 2023, section 4.5 (saliency, SmoothGrad).
+# section 4.5 and Figures 13 to 15 (RISE); Kolárik et al. 2023, section 4.5 (saliency, SmoothGrad).
 # Before you begin: exercise 5, and "The study on one page" in `docs/papers/vbreathnet.md`.*
 #
 # Papers show coloured pictures of where a network looks, and write that they agree with what a
@@ -45,11 +45,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import spearmanr
 
 from preprocessing.radiographs import read_radiograph
 from replication.cli import quiet_start
-from replication.faithfulness import insertion_deletion, pointing_chance, pointing_game
+from replication.faithfulness import insertion_deletion
 from replication.intervals import wilson
 from replication.phantoms import seed_of
 from replication.rise import rise
@@ -180,6 +180,8 @@ heat, lesion = np.array([[0.1, 0.9], [0.9, 0.2]]), np.array([[False, True], [Tru
 assert points_at(heat, lesion) and not points_at(heat, lesion & np.array([[False, True], [False, False]]))
 assert abs(chance_of(lesion) - 0.5) < 1e-9
 ### BEGIN HIDDEN TESTS
+from replication.faithfulness import pointing_chance, pointing_game
+
 for of_method in maps.values():
     expected = pointing_game(of_method, known)
     assert [bool(points_at(m, area)) for m, area in zip(of_method, known)] == expected.tolist()
@@ -208,6 +210,8 @@ print(f"chance     {chance:.2f}")
 # %% nbgrader={"grade": true, "grade_id": "hits-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 assert set(hits) == set(maps)
 ### BEGIN HIDDEN TESTS
+from replication.faithfulness import pointing_chance, pointing_game
+
 for name, of_method in maps.items():
     assert abs(hits[name] - pointing_game(of_method, known).mean()) < 1e-9
 assert abs(chance - pointing_chance(known).mean()) < 1e-9
@@ -315,13 +319,18 @@ likeness = {
     for name, of_method in untrained_maps.items()
 }
 ### END SOLUTION
-untrained_hits = {name: pointing_game(m, known[: len(m)]).mean() for name, m in untrained_maps.items()}
+untrained_hits = {
+    name: np.mean([points_at(m, area) for m, area in zip(of_method, known)])
+    for name, of_method in untrained_maps.items()
+}
 for name in untrained_maps:
     print(f"{name:10} likeness {likeness[name]:+.2f}, untrained it points at {untrained_hits[name]:.2f}")
 
 # %% nbgrader={"grade": true, "grade_id": "likeness-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 assert set(likeness) == set(untrained_maps)
 ### BEGIN HIDDEN TESTS
+from scipy.stats import rankdata
+
 for name, of_method in untrained_maps.items():
     ranks = [np.corrcoef(*(rankdata(m) for m in pair))[0, 1] for pair in zip(maps[name], of_method)]
     assert np.isclose(likeness[name], np.nanmean(ranks), atol=1e-6, equal_nan=True)
