@@ -18,6 +18,7 @@ from preprocessing import splits
 from preprocessing.errors import InputError
 from preprocessing.store import Store
 from replication import multiclass, run
+from replication.batches import predict
 from replication.environment import set_precision
 from replication.figures import save_confusion, save_curves
 from replication.floors import majority_floor, thumbnail_floor
@@ -122,7 +123,7 @@ def score_slices(
     batches = make_batches(
         config, scans, rows, slice_run.network, slice_run.scenario, slice_run.seed
     )
-    outputs = model.predict(batches, verbose=0)
+    outputs = predict(model, batches)
     scores = outputs["class"] if isinstance(outputs, dict) else outputs
     return dict(zip(rows.tolist(), scores, strict=True))
 

@@ -82,5 +82,7 @@ def quiet_start() -> Iterator[None]:
 
 
 def _leave(status: int, line: str) -> None:
-    print(" ".join(line.split()), file=sys.stderr)
+    one_line = " ".join(line.split())
+    # A file's name may hold what moves a terminal's cursor or turns its text around.
+    print("".join(c if c.isprintable() else repr(c)[1:-1] for c in one_line), file=sys.stderr)
     raise SystemExit(status)

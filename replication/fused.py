@@ -55,7 +55,11 @@ def without_fused_batch_norm(model: keras.Model) -> keras.Model:
 
 
 def _copy(model: keras.Model, change) -> keras.Model:
+    # Keras compiles the clone of a compiled model, with an optimizer of its own: twice the weights
+    # in memory, and in the file of a saved model.
+    compiled, model.compiled = model.compiled, False
     copy = keras.models.clone_model(model, clone_function=change)
+    model.compiled = compiled
     copy.set_weights(model.get_weights())
     for layer, original in zip(copy.layers, model.layers, strict=True):
         layer.trainable = original.trainable

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import rankdata
 
 from preprocessing.errors import InputError
 
 METRICS = ("accuracy", "sensitivity", "specificity", "precision", "f1", "auroc")
 THRESHOLD = 0.5  # Ours: the paper does not state it; a score of 0.5 counts as positive
 RESAMPLES = 1000
+CELLS = 2**20  # of resamples by samples that are in memory at once, 8 MB
 # Columns of predictions.csv that every study writes, and those that only some do.
 EVERY_COLUMN = ("sample_id", "patient_id", "split", "label")
 UNIT, VIDEO, LOSS_PREFIX = "unit", "video", "focal_loss"
@@ -207,31 +207,53 @@ def binary_metrics(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
 
     A metric whose denominator is empty, and the AUROC of a single class, is NaN.
     """
-    predicted = scores >= THRESHOLD
-    tp, fn = int(np.sum(predicted & (labels == 1))), int(np.sum(~predicted & (labels == 1)))
-    fp, tn = int(np.sum(predicted & (labels == 0))), int(np.sum(~predicted & (labels == 0)))
+    once = np.ones((1, len(labels)))
+    return {name: float(value[0]) for name, value in _metrics(labels, scores, once).items()}
+
+
+def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve of 0/1 labels, ties counted half; NaN for a single class.
+
+    The share of pairs, one of each class, that the scores put in order (Mann-Whitney).
+    """
+    return float(_auroc(labels, scores, np.ones((1, len(labels))))[0])
+
+
+def _metrics(labels: np.ndarray, scores: np.ndarray, times: np.ndarray) -> dict[str, np.ndarray]:
+    """`binary_metrics` of many resamples at once: float (resamples,) each.
+
+    Args:
+        times: float (resamples, samples), how often a resample has each sample.
+    """
+    positive, predicted = labels == 1, scores >= THRESHOLD
+    cells = (predicted & positive, ~predicted & positive, predicted & ~positive,
+             ~predicted & ~positive)  # fmt: skip
+    tp, fn, fp, tn = (times @ np.stack(cells, axis=1).astype(float)).T
     return {
         "accuracy": _ratio(tp + tn, tp + tn + fp + fn),
         "sensitivity": _ratio(tp, tp + fn),
         "specificity": _ratio(tn, tn + fp),
         "precision": _ratio(tp, tp + fp),
         "f1": _ratio(2 * tp, 2 * tp + fp + fn),
-        "auroc": auroc(labels, scores),
+        "auroc": _auroc(labels, scores, times),
     }
 
 
-def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve of 0/1 labels, ties counted half; NaN for a single class.
+def _auroc(labels: np.ndarray, scores: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """`auroc` of many resamples at once: float (resamples,).
 
-    By ranks (Mann-Whitney), because the bootstrap calls it tens of thousands of times and
-    scikit-learn's curve takes over 20 times as long; the tests hold the two against each other.
+    One order of the scores serves them all; to rank each resample took 20 times as long.
     """
-    positives = int(np.sum(labels))
-    negatives = len(labels) - positives
-    if positives == 0 or negatives == 0:
-        return float("nan")
-    rank_sum = float(rankdata(scores)[labels == 1].sum())
-    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+    order = np.argsort(scores, kind="stable")
+    _, first = np.unique(np.asarray(scores)[order], return_index=True)  # of each distinct score
+    ordered, positive = times[:, order], (np.asarray(labels) == 1)[order]
+    if not first.size:
+        return np.full(len(times), np.nan)
+    won, lost = (
+        np.add.reduceat(ordered * of_class, first, axis=1) for of_class in (positive, ~positive)
+    )
+    below = np.cumsum(lost, axis=1) - lost / 2
+    return _ratio((won * below).sum(axis=1), won.sum(axis=1) * lost.sum(axis=1))
 
 
 def metrics_with_intervals(predictions: Predictions, seed: int = 0) -> dict[str, dict]:
@@ -246,14 +268,13 @@ def metrics_with_intervals(predictions: Predictions, seed: int = 0) -> dict[str,
         about other patients.
     """
 
-    def statistic(rows: np.ndarray) -> np.ndarray:
-        values = binary_metrics(predictions.labels[rows], predictions.scores[rows])
-        losses = [np.mean(loss[rows]) for loss in predictions.losses.values()]
-        return np.array([*(values[m] for m in METRICS), *losses])
+    def statistic(times: np.ndarray) -> np.ndarray:
+        values = _metrics(predictions.labels, predictions.scores, times)
+        losses = [times @ loss / times.sum(axis=1) for loss in predictions.losses.values()]
+        return np.stack([*(values[m] for m in METRICS), *losses], axis=1)
 
     names = (*METRICS, *predictions.losses)
-    value = statistic(np.arange(len(predictions.labels)))
-    low, high = _bootstrap(predictions, statistic, seed)
+    value, low, high = _bootstrap(predictions, statistic, seed)
     result: dict = {
         metric: {"value": float(v), "low": float(a), "high": float(b)}
         for metric, v, a, b in zip(names, value, low, high, strict=True)
@@ -280,16 +301,14 @@ def auroc_above(
         {"floor", "difference", "low", "high"}; the interval is of the difference.
     """
 
-    def statistic(rows: np.ndarray) -> np.ndarray:
-        labels = predictions.labels[rows]
-        floor = auroc(labels, floor_values[rows])
-        floor = max(floor, 1 - floor)
-        return np.array([floor, auroc(labels, predictions.scores[rows]) - floor])
+    def statistic(times: np.ndarray) -> np.ndarray:
+        floor = _auroc(predictions.labels, floor_values, times)
+        floor = np.maximum(floor, 1 - floor)
+        return np.stack([floor, _auroc(predictions.labels, predictions.scores, times) - floor], 1)
 
     if np.unique(predictions.labels).size < 2:
         raise InputError("a floor needs both classes in the test part; prepare more patients")
-    floor, difference = statistic(np.arange(len(predictions.labels)))
-    low, high = _bootstrap(predictions, statistic, seed)
+    (floor, difference), low, high = _bootstrap(predictions, statistic, seed)
     return {
         "floor": float(floor),
         "difference": float(difference),
@@ -312,42 +331,57 @@ def metric_above(
         {"difference", "low", "high"}; the interval is over patients, NaN where none differs.
     """
 
-    def statistic(rows: np.ndarray) -> np.ndarray:
-        labels = predictions.labels[rows]
-        one = binary_metrics(labels, predictions.scores[rows])[metric]
-        return np.array([one - binary_metrics(labels, other_scores[rows])[metric]])
+    def statistic(times: np.ndarray) -> np.ndarray:
+        one, other = (
+            _metrics(predictions.labels, scores, times)[metric]
+            for scores in (predictions.scores, other_scores)
+        )
+        return (one - other)[:, None]
 
-    (difference,) = statistic(np.arange(len(predictions.labels)))
-    low, high = _bootstrap(predictions, statistic, seed)
+    (difference,), low, high = _bootstrap(predictions, statistic, seed)
     known = (low[0], high[0]) if low[0] < high[0] else (float("nan"), float("nan"))
     return {"difference": float(difference), "low": float(known[0]), "high": float(known[1])}
 
 
 def _bootstrap(
     predictions: Predictions, statistic: Callable[[np.ndarray], np.ndarray], seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """2.5 % and 97.5 % percentiles of a statistic over resampled patients."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A statistic's values, and their 2.5 % and 97.5 % percentiles over resampled patients.
+
+    Args:
+        statistic: from float (resamples, samples), how often a resample has each sample, to float
+            (resamples, values).
+    """
+    labels, strata = predictions.labels, _strata(predictions)
+    rng = np.random.default_rng(seed)
+    draws = []
+    at_once = max(CELLS // max(len(labels), 1), 1)
+    for begun in range(0, RESAMPLES, at_once):
+        times = np.zeros((min(at_once, RESAMPLES - begun), len(labels)))
+        for drawn in times:
+            for rows, group, groups in strata:
+                of_group = np.bincount(rng.integers(groups, size=groups), minlength=groups)
+                drawn[rows] = of_group[group]
+        draws.append(statistic(times))
+    draws = np.concatenate(draws)
+    bounds = np.full((2, draws.shape[1]), np.nan)
+    if min(groups for *_, groups in strata) >= 2:
+        defined = ~np.isnan(draws).all(axis=0)  # precision is not, where nothing was positive
+        bounds[:, defined] = np.nanpercentile(draws[:, defined], (2.5, 97.5), axis=0)
+    return statistic(np.ones((1, len(labels))))[0], bounds[0], bounds[1]
+
+
+def _strata(predictions: Predictions) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    """What is drawn from apart: the rows of a class, the patient of each by number, how many."""
     patients, labels = predictions.patients, predictions.labels
     strata = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     if len(strata) == 2 and np.intersect1d(*(patients[rows] for rows in strata)).size:
         strata = [np.arange(len(labels))]  # patients with both classes are drawn with all they have
-    by_class = [
-        [rows[patients[rows] == name] for name in np.unique(patients[rows])] for rows in strata
-    ]
-    rng = np.random.default_rng(seed)
-    draws = []
-    for _ in range(RESAMPLES):
-        rows = [
-            groups[i] for groups in by_class for i in rng.integers(len(groups), size=len(groups))
-        ]
-        draws.append(statistic(np.concatenate(rows)))
-    draws = np.array(draws)
-    bounds = np.full((2, draws.shape[1]), np.nan)
-    if min(len(groups) for groups in by_class) >= 2:
-        defined = ~np.isnan(draws).all(axis=0)  # precision is not, where nothing was positive
-        bounds[:, defined] = np.nanpercentile(draws[:, defined], (2.5, 97.5), axis=0)
-    return bounds[0], bounds[1]
+    numbered = [(rows, *np.unique(patients[rows], return_inverse=True)) for rows in strata]
+    return [(rows, group, len(names)) for rows, names, group in numbered]
 
 
-def _ratio(numerator: int, denominator: int) -> float:
-    return numerator / denominator if denominator else float("nan")
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """NaN where the denominator is empty."""
+    return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan),
+                     where=denominator > 0)  # fmt: skip

@@ -5,14 +5,17 @@ history.csv, predictions.csv, metrics.json, model.keras and figures/. `metrics.j
 last: where it stands, the run is finished.
 """
 
+import contextlib
 import csv
 import dataclasses
 import json
+import random
 import textwrap
+import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -186,9 +189,9 @@ def fit(
     Raises:
         InputError: the loss is no longer finite; the states that were good stay on disk.
     """
-    keras.utils.set_random_seed(training.seed)
     write_json(run.path / ENVIRONMENT, environment)
-    model, judge = training.build(), None
+    with _own_random_numbers(training.seed):
+        model, judge = training.build(), None
     strategy = sharing_strategy() if training.devices == "all" else None
     if strategy:
         judge = model
@@ -237,12 +240,34 @@ def fit(
         for state in run.path.glob("state-*.npz"):
             if state not in kept:
                 state.unlink()
-    _load_state(model, _state_path(run, best_epoch(history, training.chosen_by)))
+    best = best_epoch(history, training.chosen_by)
+    if best != len(history) - 1:  # the model holds the last one's
+        _load_state(model, _state_path(run, best))
     save_model(model, run.path / MODEL)
     if training.graph:
         _weights_of[training.graph] = run.path
     for state in run.path.glob("state-*.npz"):
         state.unlink()
+
+
+@contextlib.contextmanager
+def _own_random_numbers(seed: int) -> Iterator[None]:
+    """Seed everything random, and keep other threads from Keras' numbers while the block runs.
+
+    Keras takes the seeds of initial weights from `random.randint`, whose generator all threads of a
+    process share: those of a Dask worker draw from it meanwhile.
+    """
+    keras.utils.set_random_seed(seed)
+    ours, shared, thread = random.Random(seed), random.randint, threading.get_ident()
+
+    def randint(a: int, b: int) -> int:
+        return (ours.randint if threading.get_ident() == thread else shared)(a, b)
+
+    random.randint = randint
+    try:
+        yield
+    finally:
+        random.randint = shared
 
 
 def _compile(model: keras.Model, training: Training) -> keras.Model:

@@ -1,103 +1,26 @@
 """Measure what the project claims about speed and memory, as ratios within one run.
 
-    python scripts/benchmark.py                  # all rows; writes docs/benchmarks.md
-    python scripts/benchmark.py --quick          # fewer repetitions
-    python scripts/benchmark.py --rows prepare --out none
+    python3 scripts/benchmark.py                 # all rows; writes docs/benchmarks.md
+    python3 scripts/benchmark.py --quick         # a part of them, under 3 minutes; only prints
+    python3 scripts/benchmark.py --rows prepare share_vbreathnet
+    python3 scripts/benchmark.py --rows gpu_resnet3d gpu_backbones gpu_jax_backend gpu_torch_backend
 
 Each row times its work and its reference alternately and gives the median of the ratios with
-their range, so that a busy machine slows both alike.
+their range, so that a busy machine slows both alike. share_* rows compare a network with a plain
+large matrix product; gpu_* rows need a GPU, and PyTorch or JAX beside TensorFlow, and say so where
+there is none. Needs Python 3.11 to 3.13; makes .venv on the first call.
 """
 
-import datetime
-import os
-import platform
-import tempfile
-from dataclasses import dataclass
+import sys
 from pathlib import Path
-from typing import Literal
 
-import tyro
-from benchmark_rows import (
-    backbones,
-    cnr_iemn,
-    ct_reading,
-    dzhulai2024,
-    kolarik2023,
-    raft,
-    rise,
-    segmentation,
-    shared,
-    vbreathnet,
-)
-from benchmark_rows.measuring import Row
-
-from replication.cli import run_command
-
-ROOT = Path(__file__).resolve().parents[1]
-MEASURE = kolarik2023.ROWS | vbreathnet.ROWS
-MEASURE |= ct_reading.ROWS | segmentation.ROWS | backbones.ROWS | rise.ROWS | cnr_iemn.ROWS
-MEASURE |= dzhulai2024.ROWS | raft.ROWS | shared.ROWS
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """What to measure."""
-
-    rows: tuple[Literal[tuple(MEASURE)], ...] = tuple(MEASURE)
-    """Which rows."""
-    quick: bool = False
-    """Three repetitions instead of seven."""
-    out: str = str(ROOT / "docs" / "benchmarks.md")
-    """Where to write the table; "none" only prints it."""
-
-
-def _document(rows: list[Row], arguments: Arguments) -> str:
-    """The table with machine, versions and command."""
-    from importlib.metadata import version
-
-    from replication.environment import describe_environment
-
-    machine = describe_environment("", "")
-    command = "python scripts/benchmark.py" + (" --quick" if arguments.quick else "")
-    versions = ", ".join(
-        f"{p} {version(p)}" for p in ("tensorflow", "keras", "opencv-python-headless")
-    )
-    lines = [
-        "# Benchmarks",
-        "",
-        f"Made on {datetime.date.today()} by `{command}`: {machine['cpu']}, {os.cpu_count()} "
-        f"cores, {', '.join(machine['gpus']) or 'no GPU'}; Python {platform.python_version()}, "
-        f"{versions}.",
-        "Ratios are of alternate runs, median [lowest, highest]. Seconds are medians on a shared "
-        "machine: compare ratios.",
-        "",
-        "| what | measured | reference | ratio or value | target | met |",
-        "|---|---|---|---|---|---|",
-    ]
-    met = {None: "-", True: "yes", False: "**no**"}
-    lines += [
-        f"| {r.name} | {r.measured} | {r.reference} | {r.result} | {r.target} | {met[r.met]} |"
-        for r in rows
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def main() -> None:
-    """Measure the rows, print them as they come, write the table."""
-    arguments = tyro.cli(Arguments, description=__doc__)
-    repeats = 3 if arguments.quick else 7
-    rows: list[Row] = []
-    for name in arguments.rows:
-        with tempfile.TemporaryDirectory() as folder:
-            for row in MEASURE[name](repeats, Path(folder)):
-                rows.append(row)
-                print(
-                    f"{row.name}: {row.result} (target {row.target}, {row.reference})", flush=True
-                )
-    if arguments.out != "none":
-        Path(arguments.out).write_text(_document(rows, arguments), encoding="utf-8")
-        print(f"written: {arguments.out}")
-
+from environment import enter
 
 if __name__ == "__main__":
-    run_command(main)
+    enter()
+    sys.path.insert(0, str(Path(__file__).parent))
+    from benchmark_rows.command import main
+
+    from replication.cli import run_command
+
+    run_command(lambda: main(__doc__))

@@ -11,6 +11,7 @@ from preprocessing import splits
 from preprocessing.errors import InputError
 from preprocessing.store import Store
 from replication import figures, multiclass, run, verdict
+from replication.batches import predict
 from replication.floors import majority_floor, thumbnail_floor
 from replication.multiclass import ClassPredictions
 from replication.records import METRICS, PREDICTIONS, read_json
@@ -106,7 +107,7 @@ def score_samples(
     rest = np.flatnonzero(samples.parts != splits.TRAIN)
     positions = np.concatenate([train, rest])
     batches = samples.batches(config, positions, scaling)
-    scores = model.predict(batches, verbose=0)
+    scores = predict(model, batches)
     return [
         prediction_row(config, samples, position, samples.parts[position], score)
         for position, score in zip(positions, scores, strict=True)

@@ -108,15 +108,17 @@ def _save_layers(config, folder: RunFolder, model, samples: Samples, cases, scal
     compared = [name for name in COMPARED_LAYERS if name in names]
     if not compared:
         return  # the baselines: the paper compares the layers of V-BreathNet
-    for case in cases:
-        if said(config, case) != case["label"]:
-            continue
-        (image,) = _images(samples, [case])
-        inputs = to_network_input(image[None], scaling=scaling)
-        maps = {name: heatmaps.gradcam(model, inputs, case["label"], name)[0] for name in compared}
+    right = [case for case in cases if said(config, case) == case["label"]]
+    if not right:
+        return
+    images, labels = _images(samples, right), [case["label"] for case in right]
+    inputs = to_network_input(images, scaling=scaling)
+    maps = {name: heatmaps.gradcam(model, inputs, labels, name) for name in compared}
+    for number, (case, image) in enumerate(zip(right, images, strict=True)):
         name = config.classes[case["label"]].lower().replace(" ", "_")
         path = folder.figures() / f"layers-{name}.png"
-        overlays.save_layer_comparison(path, image, maps, _caption(config, case))
+        of_case = {layer: of_layer[number] for layer, of_layer in maps.items()}
+        overlays.save_layer_comparison(path, image, of_case, _caption(config, case))
 
 
 def _mass_in_lungs(config, model, samples: Samples, predictions, scaling) -> dict:

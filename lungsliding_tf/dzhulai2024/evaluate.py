@@ -20,6 +20,7 @@ from preprocessing import splits
 from preprocessing.errors import InputError
 from preprocessing.store import Store
 from replication import metrics, run
+from replication.batches import predict
 from replication.records import PREDICTIONS
 from replication.run import RunFolder
 from replication.verdict import Experiment, format_table
@@ -96,8 +97,7 @@ def predict_logits(
     A network of single frames votes: the logit of the share of frames that it calls absent.
     """
     if one.network not in FRAME_NETWORKS:
-        batches = make_batches(one, clips, positions)
-        return model.predict(batches, verbose=0)[:, 0]
+        return predict(model, make_batches(one, clips, positions))[:, 0]
     shares = []
     for position in positions:
         frames = read_clip(one, clips, position)

@@ -16,6 +16,7 @@ from preprocessing import splits
 from preprocessing.errors import InputError
 from preprocessing.store import Store
 from replication import metrics, run, verdict
+from replication.batches import predict
 from replication.figures import save_curves
 from replication.records import PREDICTIONS
 from replication.run import RunFolder
@@ -35,7 +36,7 @@ def evaluate_run(
     model = run.load_model(folder)
     scored = np.flatnonzero(samples.parts != splits.TRAIN)
     batches = samples.batches(config, scored, channels=model.input_shape[-1])
-    scores = model.predict(batches, verbose=0)[:, 0]
+    scores = predict(model, batches)[:, 0]
     folder.write_predictions(
         [
             _prediction_row(samples, position, float(score))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from preprocessing.errors import InputError
+from preprocessing.tables import shown
 from replication.audit.digits import Printing
 from replication.audit.recover import (
     MOST_SAMPLES,
@@ -65,12 +66,12 @@ def read_table(path: Path) -> list[Row]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             columns = list(reader.fieldnames or ())
-            lines = list(reader)
+            lines = [(reader.line_num, line) for line in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: is no CSV file in UTF-8 ({error})") from error
     _check_columns(path, columns)
     rows: dict[tuple[str, str, str], Row] = {}
-    for number, line in enumerate(lines, start=2):
+    for number, line in lines:
         try:
             _read_line(line, rows)
         except InputError as error:
@@ -99,8 +100,8 @@ def _check_columns(path: Path, columns: list[str]) -> None:
             hint = "; write their names in small letters and without spaces"
         raise InputError(
             f"{path}: no column {' or '.join(missing)} in its first line "
-            f"({', '.join(columns)[:100]}){hint}; expected {', '.join(REQUIRED)} and, if known, "
-            f"{', '.join(COLUMNS[len(REQUIRED) :])}"
+            f"({shown(', '.join(columns)[:100])}){hint}; expected {', '.join(REQUIRED)} and, if "
+            f"known, {', '.join(COLUMNS[len(REQUIRED) :])}"
         )
     for name in columns:
         if name not in COLUMNS:
@@ -112,11 +113,14 @@ def _check_columns(path: Path, columns: list[str]) -> None:
 
 
 def _read_line(line: dict[str, str | None], rows: dict[tuple[str, str, str], Row]) -> None:
-    values = {key: (value or "").strip() for key, value in line.items() if isinstance(key, str)}
     if None in line:
         raise InputError("more cells than columns; quote what holds a comma")
-    for name in REQUIRED:
-        if not values[name]:
+    # Lines of the answer name the row: a cell broken into several lines is one there.
+    values = {key: " ".join((value or "").split()) for key, value in line.items()}
+    for name, text in values.items():
+        if not text.isprintable():
+            raise InputError(f"{name} {shown(text)} has a character that is not seen; type it anew")
+        if name in REQUIRED and not text:
             raise InputError(f"no {name}")
     key = (values["row"], values.get(TEST_SET, ""), values.get(CLASS, ""))
     if AVERAGES & set(key[2].lower().replace("-", " ").split()):

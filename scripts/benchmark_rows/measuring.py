@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """A finished measurement; `met` is None for a row without a target."""
+    """A finished measurement.
+
+    Attributes:
+        name, measured, reference, result, target: what the table shows.
+        met: None for a row without a target.
+        share: rate as a share of a plain matrix product's; see `rates`.
+    """
 
     name: str
     measured: str
@@ -16,6 +22,7 @@ class Row:
     result: str
     target: str
     met: bool | None
+    share: str = "-"
 
 
 def compare(work: Callable, reference: Callable, repeats: int) -> tuple[list[float], float, float]:
@@ -33,16 +40,30 @@ def seconds_of(work: Callable) -> float:
     return time.perf_counter() - started
 
 
+def median_and_range(values: list[float], decimals: int = 2) -> str:
+    """Such as "1.02 [0.98, 1.10]"."""
+    median, least, most = (
+        f"{value:.{decimals}f}" for value in (statistics.median(values), min(values), max(values))
+    )
+    return f"{median} [{least}, {most}]"
+
+
 def ratio_row(
     name: str, reference: str, ratios: list[float], ours: float, theirs: float, most: float | None
 ) -> Row:
     """A row whose result is the median ratio with its range; at most `most` meets the target."""
-    ratio = statistics.median(ratios)
+    median = statistics.median(ratios)
     return Row(
         name,
         f"{ours:.3f} s",
         f"{reference}: {theirs:.3f} s",
-        f"{ratio:.2f} [{min(ratios):.2f}, {max(ratios):.2f}]",
+        median_and_range(ratios, 2 if median >= 0.1 else 4),
         f"<= {most}" if most else "-",
-        ratio <= most if most else None,
+        median <= most if most else None,
     )
+
+
+def not_measured(name: str, reason: str, row: str) -> Row:
+    """A row that this machine cannot measure, with the command for one that can."""
+    command = f"`python3 scripts/benchmark.py --rows {row}`"
+    return Row(name, "-", "-", f"not measured: {reason}; {command}", "-", None)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark_rows.measuring import Row, seconds_of
+from benchmark_rows.measuring import Row, median_and_range, seconds_of
 
 PAIRS, UPDATES, FEW_UPDATES = 4, 12, 2
 SIDES = (128, 256)
@@ -44,7 +44,7 @@ def _row(variant: str, side: int, repeats: int, folder: Path) -> Row:
     least = {key: 1000 * min(turn[key] for turn in turns) / PAIRS for key in work}
     update = (least[UPDATES] - least[FEW_UPDATES]) / (UPDATES - FEW_UPDATES)
     ratios = [
-        f"{_median_and_range([turn[UPDATES] / turn[key] for turn in turns])} x {name}"
+        f"{median_and_range([turn[UPDATES] / turn[key] for turn in turns], 0)} x {name}"
         for key, name in (("dis", "DIS"), ("farneback", "Farnebäck"))
     ]
     return Row(
@@ -55,10 +55,6 @@ def _row(variant: str, side: int, repeats: int, folder: Path) -> Row:
         "-",
         None,
     )
-
-
-def _median_and_range(values: list[float]) -> str:
-    return f"{statistics.median(values):.0f} [{min(values):.0f}, {max(values):.0f}]"
 
 
 def _pairs(side: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark_rows.measuring import Row, compare
+from benchmark_rows.measuring import Row, compare, median_and_range
 
 SLICES, SIDE = 2, 512
 TIMES_FASTER = 12
@@ -40,7 +40,7 @@ def segmentation_row(repeats: int, folder: Path) -> list[Row]:
             f"lung mask of a slice of {SIDE} px",
             f"{seconds / SLICES:.3f} s",
             f"the tutorial's operations: {theirs / SLICES:.3f} s",
-            f"{median:.0f} times faster [{min(faster):.0f}, {max(faster):.0f}]",
+            f"{median_and_range(faster, 0)} times faster",
             f">= {TIMES_FASTER} times",
             median >= TIMES_FASTER,
         )

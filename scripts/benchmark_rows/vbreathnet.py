@@ -116,7 +116,7 @@ def low_power_row(repeats: int, folder: Path) -> list[Row]:
         most = 1.0 if kind == "int8" else None
         rows.append(
             Row(f"V-BreathNet {kind} file", f"{megabytes:.2f} MB", f"MobileNetV2: {other:.2f} MB",
-                f"{megabytes:.2f} MB", f"< {most} MB" if most else "-",
+                f"{megabytes / other:.2f}", f"< {most} MB" if most else "-",
                 megabytes < most if most else None)
         )  # fmt: skip
     return rows

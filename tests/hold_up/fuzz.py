@@ -25,6 +25,7 @@ CPU_SECONDS = 20  # of one case; a sound file takes a few hundredths
 WALL_SECONDS = 300  # without any case ending: waiting for nothing
 MEMORY = 2**30  # bytes that a case may take beyond what the libraries have
 ADDRESS_SPACE = 6 * 2**30  # bytes beyond theirs that the system refuses
+MOST_FAILURES = 20  # of a reader; a broken one would take 20 s for each case
 RESULT, REFUSED = "result", "refused"
 
 
@@ -101,9 +102,12 @@ def sound_targets(reader: str, data: Path | None = None) -> Iterator[Sequence]:
 
 
 def fuzz(reader: str, first: int, count: int, data: Path | None = None) -> Outcome:
-    """Run cases in processes with bounds: one after the other, a new one after each crash."""
+    """Run cases in processes with bounds: one after the other, a new one after each crash.
+
+    A reader that has failed too often is left at that.
+    """
     outcome, at, end = Outcome(reader), first, first + count
-    while at < end:
+    while at < end and len(outcome.failures) < MOST_FAILURES:
         at = _watch_worker(outcome, at, end, data)
     return outcome
 

@@ -4,11 +4,19 @@ With all threads of the machine; test_scale.py has what comes of other numbers o
 """
 
 import os
+import random
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
+
+from replication import run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,6 +74,42 @@ def test_two_processes_train_the_same_network(tmp_path):
         assert process.returncode == 0, err
     one, other = ((out / "predictions.npy").read_bytes() for out in outs)
     assert one == other
+
+
+def test_other_threads_that_draw_random_numbers_change_no_weights(tmp_path):
+    """As those of a Dask worker do, whenever they reconnect or share out work."""
+    four = tf.data.Dataset.from_tensors((np.eye(4, dtype=np.float32), np.arange(4) % 2))
+    training = run.Training(
+        build=build_slowly, optimizer=lambda: keras.optimizers.Adam(0.01), epochs=1, seed=3,
+        train_data=lambda epoch: four, val_data=four,
+    )  # fmt: skip
+    found = []
+    for name in ("alone", "beside others"):
+        busy = threading.Event()
+        threads = [threading.Thread(target=draw_until, args=(busy,)) for _ in range(2)]
+        for thread in threads if name != "alone" else []:
+            thread.start()
+        run.fit(run.RunFolder(tmp_path / name, {}), training, {}, lambda line: None)
+        busy.set()
+        for thread in threads if name != "alone" else []:
+            thread.join()
+        found.append(run.load_model(run.RunFolder(tmp_path / name, {})).get_weights())
+    assert all(np.array_equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def draw_until(end: threading.Event) -> None:
+    while not end.wait(0.0005):
+        random.random()
+        random.randint(1, 9)
+
+
+def build_slowly() -> keras.Model:
+    features = keras.Input((4,))
+    x = features
+    for _ in range(5):
+        x = keras.layers.Dense(4, activation="tanh")(x)
+        time.sleep(0.02)
+    return keras.Model(features, keras.layers.Dense(1, activation="sigmoid")(x))
 
 
 @pytest.mark.slow

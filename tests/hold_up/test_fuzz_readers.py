@@ -1,6 +1,7 @@
 """Damaged files: every reader ends in a result or in one clear error, within bounds.
 
-The long part is what `python tests/hold_up/fuzz.py READER` does, a reader at a time.
+The slow part is what `python tests/hold_up/fuzz.py READER` does, a reader at a time: 2,000 cases in
+15 to 60 s.
 """
 
 import importlib.util

@@ -24,15 +24,12 @@ pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9"),
 ]
 ROOT = Path(__file__).resolve().parents[2]
-RUN = Path("runs/kolarik2023/mmode_resnet18-64-frame/seed0")
-STORE = Path("stores/64-frame")
-TRAIN = ["scripts/train_kolarik2023.py", "--cell", "64-frame", "--mmode-columns", "4",
-         "--epochs", "5", "--batch-size", "4", "--smooth-samples", "2"]  # fmt: skip
+WHATEVER_ENDS_A_RUN = ("model.keras", "classifier.json", "classifier.skops", "metrics.json")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """When a stage goes on, how often it is killed, and within how many seconds of its start."""
+    """When a stage goes on, how often it is killed, and within how many seconds."""
 
     name: str
     goes_on: Callable[[Path], bool]
@@ -40,12 +37,53 @@ class Stage:
     within: float
 
 
-STAGES = (
-    Stage("prepare", lambda out: (out / f"{STORE}.partial").exists(), 6, 0.5),
-    Stage("training", lambda out: (out / RUN / "config.json").exists()
-          and not (out / RUN / "model.keras").exists(), 7, 9.0),
-    Stage("evaluation", lambda out: (out / RUN / "model.keras").exists()
-          and not (out / RUN / "metrics.json").exists(), 5, 1.2),
+@dataclass(frozen=True)
+class Study:
+    """A command small enough to be killed often, and how many epochs its networks train."""
+
+    command: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    epochs: int
+
+    def on(self, data: Path, out: Path) -> list[str]:
+        return [*self.command, "--data", str(data), "--out", str(out)]
+
+
+def between(begins: str, ends: str) -> Callable[[Path], bool]:
+    """Whether the one file of an output folder is there and the other one is not."""
+    return lambda out: (out / begins).exists() and not (out / ends).exists()
+
+
+MMODE = "runs/kolarik2023/mmode_resnet18-64-frame/seed0"
+KOLARIK = Study(
+    ("scripts/train_kolarik2023.py", "--cell", "64-frame", "--mmode-columns", "4", "--epochs", "5",
+     "--batch-size", "4", "--smooth-samples", "2"),
+    (
+        Stage("prepare", between("stores/64-frame.partial", "stores/64-frame"), 6, 0.5),
+        Stage("training", between(f"{MMODE}/config.json", f"{MMODE}/model.keras"), 7, 9.0),
+        Stage("evaluation", between(f"{MMODE}/model.keras", f"{MMODE}/metrics.json"), 5, 1.2),
+    ),
+    epochs=5,
+)  # fmt: skip
+
+WHOLE = "runs/cnr_iemn/multitask-resnext50_32x4d-random_weights/seed0"
+FOLD_0 = "runs/cnr_iemn_folds/multitask-resnext50_32x4d-random_weights/seed0-fold0of2"
+FOLD_1 = FOLD_0.replace("fold0", "fold1")
+# The last of the classifiers, XGBoost on what the whole network said of its own scans.
+PATIENTS = "runs/cnr_iemn/patients-resnext50_32x4d-xgboost-published_in_sample-random_weights/seed0"
+CNR_IEMN = Study(
+    ("scripts/train_cnr_iemn.py", "--scenario", "multitask", "--network", "resnext50_32x4d",
+     "--weights", "random", "--width", "0.25", "--store-size", "48", "--input-size", "32",
+     "--normal-scans", "4", "--batch-size", "16", "--epochs", "2", "--folds", "2",
+     "--rise-slices", "1", "--rise-masks", "128"),
+    (
+        Stage("prepare", between("stores/slices.partial", "stores/slices"), 3, 1.5),
+        Stage("training", between(f"{WHOLE}/config.json", f"{WHOLE}/model.keras"), 1, 14.0),
+        Stage("evaluation", between(f"{WHOLE}/model.keras", f"{WHOLE}/metrics.json"), 1, 4.0),
+        Stage("folds", between(f"{FOLD_0}/config.json", f"{FOLD_1}/metrics.json"), 2, 20.0),
+        Stage("patients", between(f"{FOLD_1}/metrics.json", f"{PATIENTS}/metrics.json"), 2, 0.8),
+    ),
+    epochs=2,
 )  # fmt: skip
 
 
@@ -68,27 +106,39 @@ class Witness:
 
     out: Path
     seen: dict[str, object] = field(default_factory=dict)
+    samples: dict[Path, int] = field(default_factory=dict)
 
     def look(self) -> None:
-        for name, value in self._finished():
+        for name, value in (*self._finished_stores(), *self._finished_runs()):
             assert self.seen.setdefault(name, value) == value, f"{name} was made twice"
+        for progress in self.out.glob("stores/*.partial/progress.json"):
+            count = json.loads(progress.read_text())["count"]
+            assert count >= self.samples.get(progress, 0), f"{progress}: a source was read twice"
+            self.samples[progress] = count
 
-    def _finished(self) -> Iterator[tuple[str, object]]:
-        """Whatever a later run may not make again, with what would change if it did."""
-        store, run = self.out / STORE, self.out / RUN
-        if store.exists():
+    def _finished_stores(self) -> Iterator[tuple[str, object]]:
+        """Whatever a later command may not make again, with what would change if it did."""
+        for store in (p for p in self.out.glob("stores/*") if p.suffix != ".partial"):
             samples = np.load(store / "samples.npy", mmap_mode="r")
             assert len(samples) == len(rows(store / "index.csv"))
             assert not (store / "progress.json").exists()
-            yield "store", (store / "samples.npy").stat().st_mtime_ns
-        if (run / "history.csv").exists():
-            for row in rows(run / "history.csv"):  # its seconds are of this epoch and no other
-                yield f"epoch {row['epoch']}", tuple(row.items())
-        if (run / "model.keras").exists():
-            yield "model", (run / "model.keras").stat().st_mtime_ns
-        if (run / "metrics.json").exists():
-            json.loads((run / "metrics.json").read_text())
-            yield "metrics", (run / "metrics.json").stat().st_mtime_ns
+            yield str(store), (store / "samples.npy").stat().st_mtime_ns
+
+    def _finished_runs(self) -> Iterator[tuple[str, object]]:
+        for run in runs_of(self.out):
+            if (run / "history.csv").exists():
+                for row in rows(run / "history.csv"):  # its seconds are of this epoch and no other
+                    yield f"{run}: epoch {row['epoch']}", tuple(row.items())
+            if (run / "metrics.json").exists():
+                json.loads((run / "metrics.json").read_text())
+            for path in (run / name for name in WHATEVER_ENDS_A_RUN if (run / name).exists()):
+                # A classifier takes a moment: with its run unfinished it is fitted anew.
+                if path.suffix == ".keras" or (run / "metrics.json").exists():
+                    yield str(path), path.stat().st_mtime_ns
+
+
+def runs_of(out: Path) -> list[Path]:
+    return sorted(path.parent for path in out.glob("runs/**/config.json"))
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -97,13 +147,19 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def killed_in(stage: Stage, out: Path, delay: float, *arguments) -> bool:
-    """Start a command, kill it some time after the stage began; False if it ended before."""
+    """Start a command and kill it in a stage, some time after that began, or at its end.
+
+    Returns:
+        False if the stage is over already: the command ended by itself.
+    """
     process = start(*arguments)
     until = time.monotonic() + 120
     while process.poll() is None and not stage.goes_on(out):
         assert time.monotonic() < until, f"{stage.name} never began"
         time.sleep(0.002)
-    time.sleep(delay)
+    until = time.monotonic() + delay
+    while time.monotonic() < until and process.poll() is None and stage.goes_on(out):
+        time.sleep(0.002)
     ended = process.poll() is not None
     assert not ended or process.returncode == 0, process.stderr.read()
     process.send_signal(signal.SIGKILL)
@@ -111,58 +167,92 @@ def killed_in(stage: Stage, out: Path, delay: float, *arguments) -> bool:
     return not ended
 
 
+def kill_often(study: Study, data: Path, out: Path, seed: int) -> dict[str, int]:
+    """Kill a study's command in each stage, then let it end; how often each was killed."""
+    chance, command, witness = random.Random(seed), study.on(data, out), Witness(out)
+    kills = {}
+    for stage in study.stages:
+        kills[stage.name] = 0
+        for _ in range(stage.kills):
+            if not killed_in(stage, out, chance.uniform(0, stage.within), *command):
+                break
+            kills[stage.name] += 1
+            witness.look()
+    complete(*command)
+    witness.look()
+    print(f"kills: {kills}")
+    return kills
+
+
+def assert_same_result(study: Study, ours: Path, theirs: Path) -> None:
+    stores = sorted(path.relative_to(theirs) for path in theirs.glob("stores/*"))
+    for name in (store / file for store in stores for file in ("samples.npy", "index.csv")):
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+    runs = [path.relative_to(theirs) for path in runs_of(theirs)]
+    assert stores and runs and runs == [path.relative_to(ours) for path in runs_of(ours)]
+    for run in runs:
+        one, other = (rows(out / run / "predictions.csv") for out in (ours, theirs))
+        assert [row["sample_id"] for row in one] == [row["sample_id"] for row in other]
+        names = [name for name in one[0] if name.startswith("score_")]
+        scores = [[[float(row[n]) for n in names] for row in table] for table in (one, other)]
+        np.testing.assert_allclose(*scores, atol=1e-5)
+        if (ours / run / "model.keras").exists():
+            assert len(rows(ours / run / "history.csv")) == study.epochs
+    for out in (ours, theirs):
+        assert not [p for p in out.rglob("*") if ".partial" in p.name or p.suffix == ".tmp"]
+
+
 @pytest.fixture(scope="module")
 def undisturbed(small_phantoms, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed")
-    complete(*TRAIN, "--data", small_phantoms, "--out", out)
-    complete("scripts/report.py", out)
+    complete(*KOLARIK.on(small_phantoms, out))
     return out
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory) -> Path:
+    """4 phantom scans of each class, 64 px."""
+    from cnr_iemn.phantom import write_cohort
+
+    return write_cohort(
+        tmp_path_factory.mktemp("scans") / "data", covid=4, cap=4, normal=4, labelled_covid=4,
+        labelled_cap=4, size=64, slice_spacing=25.0, seed=5, jobs=2, progress=False,
+    )  # fmt: skip
 
 
 def test_eighteen_kills_of_a_study_and_its_result_is_the_same(
     small_phantoms, undisturbed, tmp_path
 ):
-    chance = random.Random(20261129)
-    command = [*TRAIN, "--data", small_phantoms, "--out", tmp_path]
-    witness, kills = Witness(tmp_path), dict.fromkeys([stage.name for stage in STAGES], 0)
-    for stage in STAGES:
-        for _ in range(stage.kills):
-            kills[stage.name] += killed_in(
-                stage, tmp_path, chance.uniform(0, stage.within), *command
-            )
-            witness.look()
-    complete(*command)
-    witness.look()
-    print(f"kills: {kills}")
+    kills = kill_often(KOLARIK, small_phantoms, tmp_path, seed=20261129)
     assert kills["prepare"] >= 2 and kills["training"] >= 4 and kills["evaluation"] >= 3
     assert sum(kills.values()) >= 12
-    assert_same_result(tmp_path, undisturbed)
+    assert_same_result(KOLARIK, tmp_path, undisturbed)
 
 
-def assert_same_result(ours: Path, theirs: Path) -> None:
-    for name in ("samples.npy", "index.csv"):
-        assert (ours / STORE / name).read_bytes() == (theirs / STORE / name).read_bytes()
-    one, other = (rows(out / RUN / "predictions.csv") for out in (ours, theirs))
-    assert [row["sample_id"] for row in one] == [row["sample_id"] for row in other]
-    scores = [[float(row["score_present"]) for row in table] for table in (one, other)]
-    np.testing.assert_allclose(*scores, atol=1e-5)
-    for out in (ours, theirs):
-        assert not [p for p in out.rglob("*") if ".partial" in p.name or p.suffix == ".tmp"]
-    assert len(rows(ours / RUN / "history.csv")) == 5
+def test_nine_kills_of_a_study_of_folds_and_patients_and_its_result_is_the_same(scans, tmp_path):
+    """Scans read by processes, a network for each fold, classifiers on what they predict."""
+    complete(*CNR_IEMN.on(scans, tmp_path / "undisturbed"))
+    kills = kill_often(CNR_IEMN, scans, tmp_path / "ours", seed=4)
+    assert all(kills.values()) and sum(kills.values()) >= 6
+    assert_same_result(CNR_IEMN, tmp_path / "ours", tmp_path / "undisturbed")
 
 
 def test_six_kills_of_the_report_leave_a_whole_page_or_none(undisturbed, tmp_path):
     chance = random.Random(3)
     page, killed = tmp_path / "page.html", 0
+    command = ("scripts/report.py", undisturbed, "--write", page)
+    begun = time.monotonic()
+    complete(*command)
+    seconds, whole = time.monotonic() - begun, page.read_text(encoding="utf-8")
     for _ in range(6):
-        process = start("scripts/report.py", undisturbed, "--write", page)
-        time.sleep(chance.uniform(2, 9))
+        page.unlink(missing_ok=True)
+        process = start(*command)
+        time.sleep(chance.uniform(0.3, 1.0) * seconds)
         killed += process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not page.exists() or page.read_text(encoding="utf-8").rstrip().endswith("</html>")
-        page.unlink(missing_ok=True)
-    complete("scripts/report.py", undisturbed, "--write", page)
+    complete(*command)
     assert killed >= 3
-    whole, ours = ((undisturbed / "report.html"), page)
-    assert abs(len(whole.read_text()) - len(ours.read_text())) < 500  # its command and its time
+    assert abs(len(whole) - len(page.read_text(encoding="utf-8"))) < 500  # its time
+    print(f"kills of the report: {killed}")

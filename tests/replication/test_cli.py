@@ -30,6 +30,7 @@ def raising(error):
             2,
             "out/x: Not a directory",
         ),
+        (InputError("a\x1b[2J\u202eb\udcff.mp4: \té"), 2, r"error: a\x1b[2J\u202eb\udcff.mp4: é"),
     ],
 )
 def test_expected_ends_are_one_line_and_a_status(capfd, error, status, line):

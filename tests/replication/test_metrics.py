@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -55,6 +56,30 @@ def cohort(patients, clips, separation, seed=0):
     names = np.repeat([f"p{i}" for i in range(patients)], clips)
     units = np.arange(labels.size).astype(str)
     return Predictions(units, names, labels, scores)
+
+
+@pytest.mark.parametrize("cells", [metrics.CELLS, 500])
+def test_intervals_are_those_of_resampling_sample_by_sample(monkeypatch, cells):
+    monkeypatch.setattr(metrics, "CELLS", cells)  # as many resamples at once as fit
+    drawn_from = cohort(patients=9, clips=4, separation=1.5)
+    drawn_from = dataclasses.replace(drawn_from, scores=drawn_from.scores.round(1))  # with ties
+    of_class = [
+        [np.flatnonzero(drawn_from.patients == name) for name in np.unique(
+            drawn_from.patients[drawn_from.labels == label])]
+        for label in (0, 1)
+    ]  # fmt: skip
+    rng, draws = np.random.default_rng(3), []
+    for _ in range(metrics.RESAMPLES):
+        rows = [
+            groups[i] for groups in of_class for i in rng.integers(len(groups), size=len(groups))
+        ]
+        rows = np.concatenate(rows)
+        values = metrics.binary_metrics(drawn_from.labels[rows], drawn_from.scores[rows])
+        draws.append([values[name] for name in metrics.METRICS])
+    expected = np.nanpercentile(draws, (2.5, 97.5), axis=0)
+    found = metrics.metrics_with_intervals(drawn_from, seed=3)
+    for name, low, high in zip(metrics.METRICS, *expected, strict=True):
+        assert [found[name]["low"], found[name]["high"]] == pytest.approx([low, high], abs=1e-12)
 
 
 def test_interval_covers_the_truth_about_95_times_in_100():

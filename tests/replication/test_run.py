@@ -8,7 +8,7 @@ keras = pytest.importorskip("keras")
 
 from preprocessing.errors import InputError  # noqa: E402
 from replication import run  # noqa: E402
-from replication.batches import make_dataset, to_network_input  # noqa: E402
+from replication.batches import make_dataset, predict, to_network_input  # noqa: E402
 from replication.records import read_json, write_csv  # noqa: E402
 from replication.run import RunFolder, Training  # noqa: E402
 
@@ -84,6 +84,33 @@ def test_a_run_leaves_model_history_and_nothing_half_done(tmp_path, samples):
     clips, labels = samples
     loss = model.evaluate(make_dataset(clips, np.arange(24), labels, 8), verbose=0)
     assert loss == pytest.approx(min(row["val_loss"] for row in history), rel=1e-4)
+
+
+def test_a_saved_model_holds_no_optimizer(tmp_path, samples):
+    folder = RunFolder(tmp_path / "r", {})
+    run.fit(folder, training(samples, epochs=1), ENVIRONMENT)
+    saved = keras.models.load_model(folder.path / "model.keras")
+    assert not saved.compiled  # Keras would compile it, and read twice its weights for that
+
+
+def test_prediction_is_that_of_keras_from_one_graph(samples):
+    traced = []
+
+    class Watched(keras.layers.Layer):
+        def call(self, inputs):
+            traced.append(inputs.shape)
+            return inputs
+
+    inputs = keras.Input((4, 6, 6, 3))
+    outputs = keras.layers.Dense(1)(keras.layers.Flatten()(Watched()(inputs)))
+    model, twin = (keras.Model(inputs, outputs) for _ in range(2))
+    clips, labels = samples
+    batches = make_dataset(clips, np.arange(24), labels, 7)  # the last one is of three
+    traced.clear()
+    ours = predict(model, batches)
+    assert len(traced) == 1
+    np.testing.assert_array_equal(ours, twin.predict(batches, verbose=0))
+    assert len(ours) == 24 and len(traced) == 3
 
 
 class Interrupted(BaseException):

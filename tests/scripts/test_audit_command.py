@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from preprocessing.errors import InputError
+from replication.audit.any_table import read_table
+
 SCRIPT = "scripts/audit.py"
 GOOD = """row,metric,value,test_set,n,positives,negatives
 R18,accuracy,0.7047,A,,,
@@ -179,6 +182,8 @@ def test_rows_that_no_class_counts_fit_are_said(call, tmp_path):
             "the classes' 60 samples are not n = 90",
         ),
         ("row,metric,value,class,n\na,f1,0.9,x,90\na,f1,0.9,y,80\n", "two numbers of n, 90 and 80"),
+        ("row,metric,value\n\x1b[2Ja,f1,0.9\n", r"line 2: row \x1b[2Ja has a character"),
+        ('"r\now",metric\na,f1\n', r"its first line (r\now, metric)"),
     ],
 )
 def test_a_bad_table_is_one_line(call, tmp_path, text, message):
@@ -188,6 +193,17 @@ def test_a_bad_table_is_one_line(call, tmp_path, text, message):
     assert (status, out) == (2, "")
     assert err.startswith(f"error: {table}: ") and err.count("\n") == 1 and message in err
     assert len(err) < 400
+
+
+def test_a_cell_broken_into_lines_is_one_line(call, tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text('row,metric,value\n"our\nnetwork",f1,0.9\n"our\r\nnetwork",f1,0.9\n')
+    with pytest.raises(InputError) as error:
+        read_table(table)
+    assert str(error.value) == f"{table}: line 5: f1 of our network is given twice"
+    table.write_text('row,metric,value,n\n"our\nnetwork",accuracy,0.9,10\n')
+    _, out, _ = call(SCRIPT, "--csv", table)
+    assert "our network (accuracy 0.9, n = 10): 9 of 10 answers are right" in out.splitlines()
 
 
 def test_other_wrong_calls_are_one_line(call, tmp_path):

@@ -205,12 +205,3 @@ def test_make_phantom_refuses_impossible_cohorts(call, tmp_path):
     arguments = ["ultrasound", "--out", tmp_path / "p", "--present", "-1"]
     code, _, err = call("scripts/make_phantom.py", *arguments)
     assert code == 2 and "at least one patient" in one_line(err)
-
-
-def test_benchmark_measures_a_row(tmp_path):
-    out = tmp_path / "benchmarks.md"
-    arguments = ["--rows", "auroc", "start", "--quick", "--out", str(out)]
-    code, _, err = finish(command("scripts/benchmark.py", *arguments))
-    assert code == 0, err
-    rows = [line for line in out.read_text().splitlines() if line.startswith("| ")]
-    assert len(rows) == 3 and "scikit-learn" in rows[1] and "second start" in rows[2]

@@ -139,7 +139,7 @@ class Recorder:
 
     def predict(self, batch, verbose):
         self.seen.append(np.asarray(batch))
-        return np.array([[0.8, 0.1, 0.1]])
+        return np.array([[0.8, 0.1, 0.1]] * len(batch))
 
 
 def test_what_was_drawn_is_what_is_cut_out(marked, samples, numbers):
