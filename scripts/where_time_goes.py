@@ -74,7 +74,7 @@ STAGES = {
         "cnr_iemn.explain:explain_run", "vbreathnet.lowpower:export_and_measure",
     ),
     "floors": (
-        "lungsliding_tf.floors:floor_values", "lungsliding_tf.floors:auroc_floors",
+        "lungsliding_tf.floors:auroc_floors",
         "replication.floors:thumbnail_floor", "vbreathnet.floors:border_floor",
         "cnr_iemn.evaluate:ask_floors",
     ),
