@@ -244,15 +244,17 @@ def test_six_kills_of_the_report_leave_a_whole_page_or_none(undisturbed, tmp_pat
     begun = time.monotonic()
     complete(*command)
     seconds, whole = time.monotonic() - begun, page.read_text(encoding="utf-8")
-    for _ in range(6):
+    for _ in range(12):  # some end before they are killed, since later ones find files in memory
+        if killed == 6:
+            break
         page.unlink(missing_ok=True)
         process = start(*command)
-        time.sleep(chance.uniform(0.3, 1.0) * seconds)
+        time.sleep(chance.uniform(0.2, 0.8) * seconds)
         killed += process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not page.exists() or page.read_text(encoding="utf-8").rstrip().endswith("</html>")
     complete(*command)
-    assert killed >= 3
+    assert killed >= 4
     assert abs(len(whole) - len(page.read_text(encoding="utf-8"))) < 500  # its time
     print(f"kills of the report: {killed}")
