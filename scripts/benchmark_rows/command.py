@@ -1,10 +1,13 @@
 """The command: which rows are measured, and the table that is made of them."""
 
 import datetime
+import multiprocessing
 import os
 import platform
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,7 +26,7 @@ from benchmark_rows import (
     shares,
     vbreathnet,
 )
-from benchmark_rows.measuring import Row
+from benchmark_rows.measuring import Row, not_measured
 
 TABLE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 MEASURE = kolarik2023.ROWS | vbreathnet.ROWS
@@ -94,13 +97,32 @@ def main(description: str) -> None:
     started = time.perf_counter()
     rows: list[Row] = []
     for name in arguments.chosen:
-        rows += _measure(name, QUICK_REPEATS if arguments.quick else REPEATS)
+        if arguments.quick:  # a process for each would take longer than its rows
+            rows += _measure(name, QUICK_REPEATS)
+        else:
+            rows += measure_apart(name, REPEATS)
     minutes = (time.perf_counter() - started) / 60
     table = document(rows, arguments.command, minutes)
     print(f"{len(rows)} rows in {minutes:.1f} minutes")
     if arguments.file:
         arguments.file.write_text(table, encoding="utf-8")
         print(f"written: {arguments.file}")
+
+
+def measure_apart(name: str, repeats: int) -> list[Row]:
+    """The rows of one name, in a process of their own.
+
+    Networks stay in a process's memory: those of all rows together do not fit into 24 GB. Where the
+    process is killed, as when memory runs out, its row says so and the others are not lost.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(1, spawn) as pool:
+            return pool.submit(_measure, name, repeats).result()
+    except BrokenProcessPool:
+        row = not_measured(name, "its process was killed, as when memory runs out", name)
+        print(f"{row.name}: {row.result}", flush=True)
+        return [row]
 
 
 def _measure(name: str, repeats: int) -> list[Row]:

@@ -248,3 +248,17 @@ def test_a_partner_answers_each_line(partner_of):
 def test_a_partner_that_fails_tells_why(partner_of):
     with pytest.raises(RuntimeError, match="no such device"):
         partner_of("raise OSError('no such device')")
+
+
+def test_a_row_has_a_process_of_its_own_and_a_killed_one_loses_no_other(rows, monkeypatch):
+    command = rows("command")
+    (row,) = command.measure_apart("auroc", 1)
+    assert row.name.startswith("100 AUROC") and row.result
+
+    class Killed(command.ProcessPoolExecutor):
+        def submit(self, *_):
+            raise command.BrokenProcessPool
+
+    monkeypatch.setattr(command, "ProcessPoolExecutor", Killed)
+    (row,) = command.measure_apart("share_cmwra", 1)
+    assert "killed" in row.result and "--rows share_cmwra" in row.result and row.met is None
