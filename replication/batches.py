@@ -59,7 +59,7 @@ def make_dataset(
     return pairs.batch(batch_size).map(load).prefetch(2).with_options(options)
 
 
-def predict(model: keras.Model, batches: tf.data.Dataset):
+def predict(model: keras.Model, batches: tf.data.Dataset) -> np.ndarray | dict[str, np.ndarray]:
     """What a model answers, as `model.predict` returns it, from a graph that is traced once.
 
     Keras traces one for whole batches, and another for a smaller last batch: 2 to 10 s of a deep

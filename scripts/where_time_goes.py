@@ -3,7 +3,7 @@
 Runs the studies of `scripts/replicate.py` on phantoms, each in a process of its own, and prints the
 table "Where the time goes" of docs/cpu_settings.md:
 
-    python scripts/where_time_goes.py                                # all four, 15 minutes
+    python scripts/where_time_goes.py                                # all four
     python scripts/where_time_goes.py --study vbreathnet --size smoke
     python scripts/where_time_goes.py --study kolarik2023 cnr_iemn --size paper   # an epoch of each
 

@@ -453,6 +453,7 @@ for head in HEADS:
 assert set(fits) == set(HEADS)
 ### BEGIN HIDDEN TESTS
 def keras_head(head, features, last):
+    """Parameters of one of HEADS, built by Keras."""
     first = [layers.Conv2D(128, 3)] if head in ("pool", "flatten", "maxpool") else []
     if head == "maxpool":
         first += [layers.MaxPooling2D(2)]

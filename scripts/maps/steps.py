@@ -25,6 +25,7 @@ SCORES, EXAMPLE = (0.91, 0.72, 0.38, 0.84), (0.81, 0.07, 0.12)  # what a network
 
 
 def result(*step) -> Step:
+    """A box of what comes out: the arguments of `Step` but its kind."""
     return Step(*step, kind="result")
 
 
@@ -59,6 +60,7 @@ def verdict(*printed: str) -> Step:
 
 
 def printed_number(paper: str, table: str, row: str, dataset: str, metric: str) -> str:
+    """A number of a paper as it is printed there."""
     wanted = (table, row, dataset, metric)
     return next(r.text for r in load_reported(paper)
                 if (r.table, r.row, r.dataset, r.metric) == wanted)  # fmt: skip
