@@ -57,12 +57,15 @@ def test_a_run_folder_is_waited_for_until_the_other_process_is_gone(tmp_path):
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout.readline().strip() == "in"
-    said = []
-    killer = threading.Timer(1.0, process.kill)
-    killer.start()
-    started = time.monotonic()
-    with in_turn(tmp_path, said.append):
-        assert time.monotonic() - started > 0.9 and (tmp_path / RUN_LOCK).exists()
+    said, began = [], []
+
+    def say(text):
+        said.append(text)
+        began.append(time.monotonic())
+        threading.Timer(0.5, process.kill).start()
+
+    with in_turn(tmp_path, say):
+        assert time.monotonic() - began[0] >= 0.5 and (tmp_path / RUN_LOCK).exists()
     process.wait()
     assert said == [f"{tmp_path}: another process has it in hand, waiting for it"]
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """The scripts that measure where time goes, and what settings of TensorFlow cost."""
 
 import importlib
+import subprocess
 import sys
 import time
 import types
@@ -19,27 +20,41 @@ def script(monkeypatch):
     return importlib.import_module
 
 
-def work(seconds: float) -> None:
-    """Keep a core busy."""
-    until = time.process_time() + seconds
-    while time.process_time() < until:
-        pass
-
-
-def test_time_belongs_to_the_innermost_stage(script):
-    clock = script("where_time_goes").Clock()
-    inner = clock.timed("trace", work)
+def test_time_belongs_to_the_innermost_stage(monkeypatch, script):
+    where_time_goes = script("where_time_goes")
+    worked = [100.0]
+    monkeypatch.setattr(where_time_goes, "core_seconds", lambda: sum(worked))
+    clock = where_time_goes.Clock()
+    inner = clock.timed("trace", worked.append)
 
     def outer():
-        work(0.2)
-        inner(0.4)
+        worked.append(0.25)
+        inner(4.0)
+        worked.append(0.5)
 
+    worked.append(8.0)
     clock.timed("train", outer)()
     with clock.stage("report"):
-        pass
-    assert clock.seconds["train"] == pytest.approx(0.2, abs=0.06)
-    assert clock.seconds["trace"] == pytest.approx(0.4, abs=0.06)
+        worked.append(16.0)
+    assert clock.seconds == {"rest": 8.0, "train": 0.75, "trace": 4.0, "report": 16.0}
     assert clock.calls == {"train": 1, "trace": 1, "report": 1}
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
+def test_the_work_of_this_process_and_of_its_children_counts(script):
+    core_seconds = script("where_time_goes").core_seconds
+    before, until = core_seconds(), time.process_time() + 0.3
+    while time.process_time() < until:
+        pass
+    own = core_seconds()
+    busy = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        child.stdout.readline()
+        running = core_seconds()
+        child.communicate("\n")
+    assert min(own - before, running - own, core_seconds() - own) > 0.25
 
 
 def test_functions_are_timed_where_they_are_used(monkeypatch, script):
