@@ -286,7 +286,8 @@ def _find_file(name: str, files: list[Path], root: Path, where: str) -> Path:
     check_inside(name, root, where)
     if root / name in files:
         return root / name
-    matches = [file for file in files if name and file.name == Path(name).name]
+    # A name with a folder is meant so: the same name in another folder is another patient's.
+    matches = [file for file in files if name and file.name == name]
     if len(matches) == 1:
         return matches[0]
     problem = "is ambiguous, give its path below" if matches else "is none of the files in"

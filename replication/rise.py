@@ -98,7 +98,8 @@ def rise(
     with tqdm(total=batches * batch_size, unit=" masks", disable=None if progress else True) as bar:
         for batch in range(batches):
             made = _make_masks(rng, batch_size, keep, rows, columns)
-            np.multiply(contrast, made[..., None], out=images)
+            for channel in range(image.shape[-1]):  # NumPy is slow where its inner loop is 3 long
+                np.multiply(contrast[..., channel], made, out=images[..., channel])
             if baseline:
                 images += np.float32(baseline)
             scores = _checked(predict(images), batch_size, classes)

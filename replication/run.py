@@ -6,7 +6,6 @@ last: where it stands, the run is finished.
 """
 
 import contextlib
-import csv
 import dataclasses
 import json
 import random
@@ -41,6 +40,7 @@ from replication.records import (
     METRICS,
     MODEL,
     PREDICTIONS,
+    read_csv,
     read_json,
     write_csv,
     write_json,
@@ -88,9 +88,13 @@ class Training:
     devices: Literal["one", "all"] = "one"
 
 
-# The last compiled model that may be used again, under its `Training.graph`, and the run whose
-# chosen weights it holds.
+# What NumPy and zipfile raise for a damaged .npz.
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zlib.error,
+               zipfile.BadZipFile)  # fmt: skip
+# The last compiled model that may be used again, under its `Training.graph`, the scalars that its
+# optimizer began with, and the run whose chosen weights it holds.
 _compiled: dict[str, keras.Model] = {}
+_scalars: dict[str, list[np.ndarray | None]] = {}
 _weights_of: dict[str, Path] = {}
 
 
@@ -171,10 +175,18 @@ class RunFolder:
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """The finished epochs in a history.csv."""
-    with path.open(newline="") as file:
-        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-    return [{**row, "epoch": int(row["epoch"])} for row in rows]
+    """The finished epochs in a history.csv.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        rows = [{k: float(v) for k, v in row.items()} for row in read_csv(path)]
+        return [{**row, "epoch": int(row["epoch"])} for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: is no history of epochs ({error}); delete {path.parent} to start over"
+        ) from error
 
 
 def fit(
@@ -204,7 +216,6 @@ def fit(
         model = _compile(model, training)
     history = run.history()
     if history:
-        model.optimizer.build(model.trainable_variables)
         _load_state(model, _state_path(run, len(history) - 1))
     for epoch in range(len(history), training.epochs):
         started = time.perf_counter()
@@ -277,8 +288,9 @@ def _compile(model: keras.Model, training: Training) -> keras.Model:
     twin = _compiled.get(training.graph)
     if training.graph and twin is not None:
         twin.set_weights(model.get_weights())
-        for variable in twin.optimizer.variables:
-            variable.assign(np.zeros(variable.shape, variable.dtype))
+        begin = zip(twin.optimizer.variables, _scalars[training.graph], strict=True)
+        for variable, scalar in begin:
+            variable.assign(np.zeros(variable.shape, variable.dtype) if scalar is None else scalar)
         twin.optimizer.learning_rate = float(optimizer.learning_rate)
         return twin
     model.compile(optimizer=optimizer, **_losses(training))
@@ -286,6 +298,9 @@ def _compile(model: keras.Model, training: Training) -> keras.Model:
     _compiled.clear()  # one at a time: a large network and its optimizer's state take 1 GB
     if training.graph:
         _compiled[training.graph] = model
+        _scalars[training.graph] = [  # such as the scale of a loss in float16; moments begin at 0
+            None if v.ndim else np.array(_as_numpy(v)) for v in model.optimizer.variables
+        ]
     return model
 
 
@@ -410,7 +425,7 @@ def _load_state(model: keras.Model, path: Path) -> None:
                 raise ValueError(f"{len(state.files)} arrays, not {len(variables)}")
             for variable, name in zip(variables, state.files, strict=True):
                 variable.assign(state[name])
-    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         folder = path.parent
         raise InputError(
             f"{path}: cannot be loaded ({error}); delete {folder} to start over"

@@ -97,7 +97,8 @@ def _python() -> Path:
 
 def _wanted() -> str:
     """A hash of what determines the installation."""
-    digest = hashlib.sha256()
+    # The packages are installed as this folder's: a copy of it would run the original's code.
+    digest = hashlib.sha256(os.fsencode(ROOT))
     for name in ("setup.cfg", "pyproject.toml", "constraints.txt"):
         digest.update((ROOT / name).read_bytes())
     return digest.hexdigest()

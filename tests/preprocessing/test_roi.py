@@ -170,7 +170,7 @@ def test_rectangles_from_csv(video, tmp_path):
     whole = ((10, 5), (30, 5), (30, 35.5), (10, 35.5))
     part = ((12, 5), (32, 5), (32, 35), (12, 35))
     assert import_rectangles(table, tmp_path) == {video: [Region(whole, 0, 19), Region(part, 5, 9)]}
-    table.write_text("file;x;y;width;height\nsub/p001.mp4;10,0;5;20;30,5\n")
+    table.write_text("file;x;y;width;height\np001.mp4;10,0;5;20;30,5\n")
     assert import_rectangles(table, tmp_path) == {video: [Region(whole, 0, 19)]}
 
 
@@ -181,6 +181,7 @@ def test_rectangles_from_csv(video, tmp_path):
         ("", "lacks the column"),
         ("file,x,y,width,height\n", "no rectangle"),
         ("file,x,y,width,height\np002.mp4,1,1,5,5\n", "line 2: 'p002.mp4' is none of the files in"),
+        ("file,x,y,width,height\nb/p001.mp4,1,1,5,5\n", "line 2: 'b/p001.mp4' is none of"),
         ("file,x,y,width,height\np001.mp4,1,one,5,5\n", "line 2.*numbers"),
         ("file,x,y,width,height\np001.mp4,1,1\n", "line 2.*numbers"),
         ("file,x,y,width,height\np001.mp4,1,1,0,5\n", "above 0"),

@@ -232,6 +232,42 @@ def test_runs_that_share_a_graph_end_as_if_compiled_anew(tmp_path, samples, noth
     )
 
 
+def test_a_run_in_anothers_graph_scales_its_loss_as_float16_asks(
+    tmp_path, samples, nothing_compiled
+):
+    scaled = keras.optimizers.LossScaleOptimizer
+    folders = {}
+    for graph in ("", "small"):
+        for number in range(2):
+            plan = dataclasses.replace(
+                training(samples, epochs=1), graph=graph,
+                optimizer=lambda: scaled(keras.optimizers.Adam(0.01)),
+            )  # fmt: skip
+            folders[graph, number] = RunFolder(tmp_path / f"{graph}{number}", {})
+            run.fit(folders[graph, number], plan, ENVIRONMENT)
+    assert_same_run(folders["", 1], folders["small", 1])
+
+
+def test_a_run_whose_loss_is_scaled_resumes(tmp_path, samples):
+    def plan(epochs):
+        adam = partial(keras.optimizers.Adam, 0.01)
+        scaled = lambda: keras.optimizers.LossScaleOptimizer(adam())  # noqa: E731
+        return dataclasses.replace(training(samples, epochs, on_epoch=interrupt), optimizer=scaled)
+
+    def interrupt(epoch):
+        if epoch == stop_at:
+            raise Interrupted
+
+    stop_at, whole, broken = None, RunFolder(tmp_path / "w", {}), RunFolder(tmp_path / "b", {})
+    run.fit(whole, plan(2), ENVIRONMENT)
+    stop_at = 1
+    with pytest.raises(Interrupted):
+        run.fit(broken, plan(2), ENVIRONMENT)
+    stop_at = None
+    run.fit(broken, plan(2), ENVIRONMENT)
+    assert_same_run(whole, broken)
+
+
 def test_a_run_resumes_in_a_graph_that_another_left_half_way(tmp_path, samples, nothing_compiled):
     whole = RunFolder(tmp_path / "whole", {})
     run.fit(whole, training(samples, epochs=3), ENVIRONMENT)
@@ -256,6 +292,14 @@ def test_another_graph_is_compiled_and_the_last_one_forgotten(tmp_path, samples,
         plan = dataclasses.replace(training(samples, epochs=1), graph=graph)
         run.fit(RunFolder(tmp_path / graph, {}), plan, ENVIRONMENT)
         assert list(run._compiled) == [graph]
+
+
+@pytest.mark.parametrize("text", ["epoch,loss\n0,low\n", "loss\n1\n", "epoch\nnan\n", "a,b\n1\n"])
+def test_a_damaged_history_is_one_line(tmp_path, text):
+    folder = RunFolder(tmp_path / "r", {})
+    (tmp_path / "r" / "history.csv").write_text(text)
+    with pytest.raises(InputError, match="history.csv: is no history of epochs .*; delete"):
+        folder.history()
 
 
 def test_the_last_epoch_is_saved_where_none_is_to_be_chosen(tmp_path, samples):

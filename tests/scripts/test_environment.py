@@ -1,5 +1,6 @@
 """The front doors on a machine that has nothing but Python, with pip and venv faked or broken."""
 
+import shutil
 import subprocess
 import sys
 import venv
@@ -68,6 +69,16 @@ def test_changed_requirements_or_extras_are_installed_and_none_is_lost(project):
     run(project)
     assert "[test,torch]" in (project / "pip.log").read_text().splitlines()[-1]
     assert len((project / "pip.log").read_text().splitlines()) == 3
+
+
+def test_a_copied_project_is_installed_as_its_own(project):
+    """Its .venv, copied too, still finds the packages of the original."""
+    fake_venv(project)
+    run(project, "test")
+    copy = project.with_name("a copy")
+    shutil.copytree(project, copy, symlinks=True)
+    assert f"inside {copy}" in run(copy).stdout
+    assert (project / "pip.log").read_text().splitlines()[-1].endswith(f"{copy}[test]")
 
 
 @pytest.mark.parametrize("missing", ["venv", "ensurepip"])
