@@ -23,7 +23,7 @@ from replication.environment import set_precision
 from replication.figures import save_confusion, save_curves
 from replication.floors import majority_floor, thumbnail_floor
 from replication.multiclass import ClassPredictions
-from replication.records import METRICS, PREDICTIONS, read_csv, read_json, write_csv
+from replication.records import PREDICTIONS, read_csv, write_csv
 from replication.run import RunFolder
 from replication.verdict import Experiment, format_table
 
@@ -107,9 +107,7 @@ def evaluation_settings(config: CnrIemnConfig, tests: Sequence[TestSet]) -> dict
 
 def is_evaluated(config: CnrIemnConfig, folder: RunFolder, tests: Sequence[TestSet]) -> bool:
     """Whether a run was evaluated to its end with these settings and test sets."""
-    if not folder.finished:
-        return False
-    return read_json(folder.path / METRICS).get("evaluation") == evaluation_settings(config, tests)
+    return folder.evaluated_with(evaluation_settings(config, tests))
 
 
 def score_slices(

@@ -1,4 +1,4 @@
-"""What the lung segmentation does to lesions: Figures 1 and 12, and section 4.4 as a number."""
+"""What lung segmentation does to lesions: Figures 1 and 12, sections 4.4 and 4.5, as numbers."""
 
 from collections.abc import Callable, Sequence
 
@@ -41,7 +41,7 @@ def report_segmentation(
         say(
             f"{row['class']}: lung masks lose {row['lost']:.2f} [{row['low']:.2f}, "
             f"{row['high']:.2f}] of the lesions' area (mean over {row['scans']} scans, median "
-            f"{row['median']:.2f}; section 4.4)"
+            f"{row['median']:.2f}; sections 4.4, 4.5)"
         )
     if found:
         write_csv(config.out / "segmentation.csv", found)

@@ -41,6 +41,17 @@ def file_sha256(path: Path, pattern: str = "*.png") -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def remembered_sha256(path: Path) -> str:
+    """SHA-256 of a file as hex, read once a process as long as its size and time stay."""
+    state = path.stat()
+    return _sha256_of(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.cache
+def _sha256_of(path: Path, size: int, changed: int) -> str:
+    return file_sha256(path)
+
+
 def file_bytes(path: Path, pattern: str = "*.png") -> int:
     """Size of a file, or of a folder's files of a pattern together."""
     if path.is_dir():

@@ -145,6 +145,10 @@ class RunFolder:
         """Whether the run was evaluated to its end."""
         return (self.path / METRICS).exists()
 
+    def evaluated_with(self, settings: dict) -> bool:
+        """Whether the run was evaluated to its end with these settings of the evaluation."""
+        return self.finished and read_json(self.path / METRICS).get("evaluation") == settings
+
     @property
     def trained(self) -> bool:
         """Whether training ended and the chosen model was saved."""

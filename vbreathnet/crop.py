@@ -1,5 +1,6 @@
 """Section 4's second look: the test images again, cropped to the chest."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from preprocessing.radiographs import (
     resize_radiograph,
 )
 from preprocessing.roi import Region
+from preprocessing.store import remembered_sha256
 from preprocessing.video import VideoInfo
 from replication.batches import to_network_input
 from vbreathnet.config import VBreathNetConfig
-from vbreathnet.data import read_lung_mask
+from vbreathnet.data import lung_mask_path, read_lung_mask
 from vbreathnet.split import Samples
 
 WRONG_CROPPED, ALL_CROPPED = "test-wrong-cropped", "test-all-cropped"
@@ -102,6 +104,18 @@ def find_boxes(
         elif (mask := read_lung_mask(config.data, file)) is not None:
             masked[number] = box_of_mask(mask)
     return drawn, masked
+
+
+def fingerprint_of_marks(config: VBreathNetConfig, samples: Samples) -> str:
+    """SHA-256 of the region files and lung masks of all images that are not trained on, as hex."""
+    digest = hashlib.sha256()
+    for number in samples.rows[samples.parts != splits.TRAIN]:
+        file = samples.store.index[number]["file"]
+        region_file = roi.roi_path(config.data / file, config.roi_dir)
+        for path in (region_file, lung_mask_path(config.data, file)):
+            if path is not None and path.exists():
+                digest.update(f"{file} {remembered_sha256(path)} ".encode())
+    return digest.hexdigest()
 
 
 def box_of_regions(regions: list[Region], info: VideoInfo, path: Path) -> Box:

@@ -14,14 +14,14 @@ from replication import figures, multiclass, run, verdict
 from replication.batches import predict
 from replication.floors import majority_floor, thumbnail_floor
 from replication.multiclass import ClassPredictions
-from replication.records import METRICS, PREDICTIONS, read_json
+from replication.records import PREDICTIONS
 from replication.run import RunFolder
 from vbreathnet import crop, explain, lowpower
 from vbreathnet.config import CLASSES, VBreathNetConfig
 from vbreathnet.data import TABLE_1
 from vbreathnet.floors import border_floor
 from vbreathnet.split import Samples
-from vbreathnet.weights import IMAGENET, is_published
+from vbreathnet.weights import IMAGENET, RANDOM, is_published
 
 FLOORS = {
     "thumbnail": thumbnail_floor,
@@ -36,7 +36,7 @@ PUBLISHED_SETTINGS = ("image_size", "val_fraction", "test_per_class", "per_class
 PAPER_BEST_EPOCH = 24  # Paper: section 4
 
 # What of the configuration is only looked at here: with other values a run is evaluated again.
-EVALUATION_SETTINGS = ("smooth_samples", "export", "export_beside", "paper_data", "roi_dir")
+EVALUATION_SETTINGS = ("smooth_samples", "export", "export_beside", "paper_data")
 
 
 def evaluate_run(
@@ -62,7 +62,7 @@ def evaluate_run(
         "leaky": samples.leaky,
         "not_comparable": reasons,
         "parameters": run.count_parameters(model),  # as Table 3 counts them
-        "evaluation": evaluation_settings(config),
+        "evaluation": evaluation_settings(config, samples),
         "best_epoch": best,
         "epochs": len(history),
         "gap": {
@@ -86,17 +86,15 @@ def evaluate_run(
     folder.write_metrics(result)
 
 
-def evaluation_settings(config: VBreathNetConfig) -> dict:
-    """The settings that determine an evaluation and no training, JSON-able."""
+def evaluation_settings(config: VBreathNetConfig, samples: Samples) -> dict:
+    """What determines an evaluation and no training, JSON-able."""
     settings = {name: getattr(config, name) for name in EVALUATION_SETTINGS}
-    return settings | {"roi_dir": config.roi_dir and config.roi_dir.name}
+    return settings | {"marks": crop.fingerprint_of_marks(config, samples)}
 
 
-def is_evaluated(config: VBreathNetConfig, folder: RunFolder) -> bool:
-    """Whether a run was evaluated to its end with these settings."""
-    if not folder.finished:
-        return False
-    return read_json(folder.path / METRICS).get("evaluation") == evaluation_settings(config)
+def is_evaluated(config: VBreathNetConfig, folder: RunFolder, samples: Samples) -> bool:
+    """Whether a run was evaluated to its end with these settings, drawn boxes and lung masks."""
+    return folder.evaluated_with(evaluation_settings(config, samples))
 
 
 def score_samples(
@@ -192,7 +190,7 @@ def _reasons_of_model(config: VBreathNetConfig, model: str) -> list[str]:
         if config.epochs < PAPER_BEST_EPOCH:
             return [f"epochs is {config.epochs}, and the paper's best was the {PAPER_BEST_EPOCH}th"]
         return []
-    if config.weights == "random":
+    if config.weights == RANDOM:
         return ["random weights, not those of ImageNet"]
     if config.weights != IMAGENET and not is_published(model, config.image_size, config.weights):
         return [f"weights of {Path(config.weights).name}, not known to be those of ImageNet"]

@@ -26,7 +26,13 @@ from vbreathnet.model import build_vbreathnet
 from vbreathnet.quality import check_enough
 from vbreathnet.split import Samples, split_samples
 from vbreathnet.transfer import build_transfer
-from vbreathnet.weights import load_base_weights, normalise_random_base
+from vbreathnet.weights import (
+    IMAGENET,
+    RANDOM,
+    digest_of,
+    load_base_weights,
+    normalise_random_base,
+)
 
 STUDY = "vbreathnet"
 # Ours: training images that set the statistics of random baselines; 16 take DenseNet121 3 GB.
@@ -102,7 +108,7 @@ def train_and_evaluate(
         if not folder.trained:
             say(f"{folder.path}: {samples.describe(config.classes)}")
             _train(config, folder, samples, experiment, precision, say)
-        if config.stop_after == "evaluate" and not is_evaluated(config, folder):
+        if config.stop_after == "evaluate" and not is_evaluated(config, folder, samples):
             evaluate_run(config, folder, samples, _scaling(config, model), reasons, say)
 
 
@@ -117,7 +123,7 @@ def check_weights(config: VBreathNetConfig, store: Store) -> None:
     """Refuse, before any training, initial weights that cannot be had for a run still to train."""
     for model, rate in list_experiments(config):
         runs = [_run_folder(config, store, model, rate, seed) for seed in range(config.seeds)]
-        if model == "v-breathnet" or config.weights == "random" or all(r.trained for r in runs):
+        if model == "v-breathnet" or config.weights == RANDOM or all(r.trained for r in runs):
             continue
         side = config.image_size
         network = build_transfer(model, (side, side, 3), head=config.transfer_head)
@@ -140,7 +146,7 @@ def experiment_name(config: VBreathNetConfig, model: str, rate: float) -> str:
     parts = [model]
     if model != "v-breathnet":
         parts += [f"lr{rate:g}"] if rate != PAPER_TRANSFER_RATE else []
-        parts += ["random_weights"] if config.weights == "random" else []
+        parts += ["random_weights"] if config.weights == RANDOM else []
     parts += ["published_leaky"] if config.leaky_protocol else []
     parts += ["shuffled_labels"] if config.shuffle_labels else []
     return "-".join(parts)
@@ -160,6 +166,8 @@ def _run_folder(
             "weights": Path(config.weights).name,
             "transfer_head": config.transfer_head,
         }
+        if config.weights not in (IMAGENET, RANDOM):  # several files may bear one name
+            settings["weights_sha256"] = digest_of(model, config.image_size, config.weights)
     # Another learning rate than the paper's is ours alone: no line of its tables.
     in_paper = model == "v-breathnet" or rate == PAPER_TRANSFER_RATE
     settings |= {"paper_row": PAPER_ROWS[model] if in_paper else "", "paper_dataset": ""}
@@ -236,7 +244,7 @@ def _initial_model(config: VBreathNetConfig, model: str, samples: Samples) -> ke
             config.batch_norm_momentum, config.activation_order,
         )  # fmt: skip
     network = build_transfer(model, (side, side, 3), classes=classes, head=config.transfer_head)
-    if config.weights == "random":
+    if config.weights == RANDOM:
         train = samples.rows[samples.of(splits.TRAIN, copies=False)]
         chosen = np.random.default_rng(samples.seed).permutation(train)[:NORMALISED_ON]
         normalise_random_base(network, to_network_input(samples.store.samples[np.sort(chosen)]))

@@ -17,9 +17,10 @@ import numpy as np
 from tqdm import tqdm
 
 from preprocessing.errors import InputError
+from preprocessing.store import remembered_sha256
 from replication.download import NETWORK_ERRORS, ask
 
-IMAGENET = "imagenet"
+IMAGENET, RANDOM = "imagenet", "random"
 
 _STORAGE = "https://storage.googleapis.com/tensorflow/keras-applications"
 _MOBILENET_SIDES = (96, 128, 160, 192, 224)
@@ -117,6 +118,15 @@ def is_published(base: str, side: int, source: str | Path) -> bool:
     wanted = weight_file(base, side)
     path = Path(source) / wanted.name if Path(source).is_dir() else Path(source)
     return path.is_file() and path.name == wanted.name and _is_whole(path, wanted)
+
+
+def digest_of(base: str, side: int, source: str | Path) -> str:
+    """SHA-256 of the file that `source`, a file or a folder, is or holds for a network.
+
+    Raises:
+        InputError: there is none.
+    """
+    return remembered_sha256(_given(base, weight_file(base, side), Path(source)))
 
 
 def _given(base: str, wanted: WeightFile, source: Path) -> Path:

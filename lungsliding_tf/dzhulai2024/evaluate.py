@@ -37,8 +37,13 @@ FLOW_SETTINGS = ("flow", "raft_updates", "flow_step")
 RECURRENT_SETTINGS = ("rcm2d", "two_pools", "batch_norm_over")
 
 
+# What of the configuration is only looked at here: with other values a run is evaluated again.
+EVALUATION_SETTINGS = ("smooth_samples", "paper_data")
+
+
 def evaluate_run(one: Planned, folder: RunFolder, clips: Clips, reasons: Sequence[str]) -> None:
     """Score what was not trained on, write predictions, pictures and, last, the metrics."""
+    folder.forget_metrics()
     model = run.load_model(folder)
     parts = _judged_parts(one)
     file = save_predictions(one, folder, model, clips)
@@ -47,6 +52,7 @@ def evaluate_run(one: Planned, folder: RunFolder, clips: Clips, reasons: Sequenc
         "leaky": clips.leaky,
         "near_duplicates": clips.near_duplicates,
         "not_comparable": list(reasons),
+        "evaluation": evaluation_settings(one),
         "parameters": run.count_parameters(model),
         "training_clips": _counts(clips.labels[clips.trained_on(one.fits_val)]),
     }
@@ -68,6 +74,16 @@ def evaluate_run(one: Planned, folder: RunFolder, clips: Clips, reasons: Sequenc
     if one.network in explain.EXPLAINED:
         explain.save_explanations(folder.figures(), one, model, clips, tested.scores)
     folder.write_metrics(result)
+
+
+def evaluation_settings(one: Planned) -> dict:
+    """What determines an evaluation and no training, JSON-able."""
+    return {name: getattr(one.config, name) for name in EVALUATION_SETTINGS}
+
+
+def is_evaluated(one: Planned, folder: RunFolder) -> bool:
+    """Whether a run was evaluated to its end with these settings."""
+    return folder.evaluated_with(evaluation_settings(one))
 
 
 def save_predictions(one: Planned, folder: RunFolder, model: keras.Model, clips: Clips) -> Path:

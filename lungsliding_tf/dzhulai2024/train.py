@@ -9,7 +9,12 @@ from lungsliding_tf.dzhulai2024 import pictures
 from lungsliding_tf.dzhulai2024.batches import make_batches
 from lungsliding_tf.dzhulai2024.config import CLASSES, FLOW_NETWORKS, DzhulaiConfig
 from lungsliding_tf.dzhulai2024.data import Stores
-from lungsliding_tf.dzhulai2024.evaluate import evaluate_run, summarise, why_not_comparable
+from lungsliding_tf.dzhulai2024.evaluate import (
+    evaluate_run,
+    is_evaluated,
+    summarise,
+    why_not_comparable,
+)
 from lungsliding_tf.dzhulai2024.experiments import STUDY, Planned, plan
 from lungsliding_tf.dzhulai2024.flow import require_raft_weights
 from lungsliding_tf.dzhulai2024.logit_metrics import curve_metrics
@@ -33,8 +38,7 @@ RESULT_SETTINGS = (
     "crops", "max_crops", "split", "test_fraction", "val_fraction", "equal_ratios",
     "augmentation", "chance", "jitter", "rotation", "crop", "batch_size", "epochs",
     "schedule_epochs", "learning_rate", "weight_decay", "clipping", "dropout", "gamma", "alpha",
-    "precision", "smooth_samples", "overfit_clips", "shuffle_labels", "control_frozen",
-    "paper_data",
+    "precision", "overfit_clips", "shuffle_labels", "control_frozen",
 )  # fmt: skip
 FLOW_SETTINGS = ("flow", "raft", "raft_updates", "flow_step")
 RECURRENT_SETTINGS = ("rcm2d", "rcm2d_dropout", "two_pools", "batch_norm_over")
@@ -91,7 +95,7 @@ def train_and_evaluate(
         if not folder.trained:
             say(f"{folder.path}: {clips.describe()}")
             _train(one, folder, clips, seed, precision, say)
-        if one.config.stop_after == "evaluate" and not folder.finished:
+        if one.config.stop_after == "evaluate" and not is_evaluated(one, folder):
             evaluate_run(one, folder, clips, reasons)
 
 

@@ -29,10 +29,15 @@ PUBLISHED_SETTINGS = (
 )  # fmt: skip
 
 
+# What of the configuration is only looked at here: with other values a run is evaluated again.
+EVALUATION_SETTINGS = ("smooth_samples", "paper_data")
+
+
 def evaluate_run(
     config: KolarikConfig, folder: RunFolder, samples: Samples, cell: str, reasons: list[str]
 ) -> None:
     """Score val and test, write predictions, pictures and, last, the metrics."""
+    folder.forget_metrics()
     model = run.load_model(folder)
     scored = np.flatnonzero(samples.parts != splits.TRAIN)
     batches = samples.batches(config, scored, channels=model.input_shape[-1])
@@ -48,10 +53,11 @@ def evaluate_run(
         folder.figures() / "curves.png", history, run.best_epoch(history), folder.path.parent.name
     )
     predictions_file = folder.path / PREDICTIONS
-    result = metrics.evaluate_predictions(predictions_file, "present", config.mmode_vote) | {
+    result = metrics.evaluate_predictions(predictions_file, "present", vote_of(config, cell)) | {
         "leaky": samples.leaky,
         "near_duplicates": samples.near_duplicates,
         "not_comparable": reasons,
+        "evaluation": evaluation_settings(config),
     }
     if cell != MMODE_CELL:
         test = metrics.read_predictions(predictions_file, splits.TEST, "present")
@@ -63,6 +69,21 @@ def evaluate_run(
     if config.control_frozen:
         result["control_floors"] = _control_floors(samples)
     folder.write_metrics(result)
+
+
+def vote_of(config: KolarikConfig, cell: str) -> str:
+    """How the samples of a unit are taken together; a tile is a unit of its own."""
+    return config.mmode_vote if cell == MMODE_CELL else "mean"
+
+
+def evaluation_settings(config: KolarikConfig) -> dict:
+    """What determines an evaluation and no training, JSON-able."""
+    return {name: getattr(config, name) for name in EVALUATION_SETTINGS}
+
+
+def is_evaluated(config: KolarikConfig, folder: RunFolder) -> bool:
+    """Whether a run was evaluated to its end with these settings."""
+    return folder.evaluated_with(evaluation_settings(config))
 
 
 def _prediction_row(samples: Samples, position: int, score: float) -> dict:
@@ -142,7 +163,7 @@ def summarise(experiment: verdict.Experiment) -> str:
     )
     if experiment.has("floors"):
         frame = mean("floors", "frame_difference", "patient", "floor")
-        persistence = max(mean("floors", name, "patient", "floor") for name in FLOORS[1:])
+        persistence = max(mean("floors", name, "patient", "floor") for name in list(FLOORS)[1:])
         above = [mean("floors", "frame_difference", "patient", k) for k in ("low", "high")]
         line += f"; floors: frame difference {frame:.3f} (network above it by "
         line += f"[{above[0]:.3f}, {above[1]:.3f}]), best persistence statistic {persistence:.3f}"

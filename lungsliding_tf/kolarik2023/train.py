@@ -8,7 +8,13 @@ import numpy as np
 
 from lungsliding_tf.kolarik2023.config import MMODE_CELL, KolarikConfig
 from lungsliding_tf.kolarik2023.data import find_regions, store_name
-from lungsliding_tf.kolarik2023.evaluate import evaluate_run, summarise, why_not_comparable
+from lungsliding_tf.kolarik2023.evaluate import (
+    evaluate_run,
+    is_evaluated,
+    summarise,
+    vote_of,
+    why_not_comparable,
+)
 from lungsliding_tf.kolarik2023.mmode_resnet import build_mmode_resnet18
 from lungsliding_tf.kolarik2023.pictures import clearest_video, save_mmode_picture
 from lungsliding_tf.kolarik2023.resnet3d import build_resnet3d
@@ -25,11 +31,11 @@ from replication.workers import do_all
 STUDY = "kolarik2023"
 # What of the configuration determines a run's result; paths and which cells are run do not.
 RESULT_SETTINGS = (
-    "region", "stretch", "max_tiles", "mmode_frames", "mmode_height", "mmode_columns",
-    "protocol", "test_fraction",
-    "val_fraction", "scaling", "batch_size", "epochs", "learning_rate", "batch_norm_momentum",
-    "precision", "smooth_samples", "shuffle_labels", "control_frozen", "paper_data",
+    "region", "stretch", "max_tiles", "protocol", "test_fraction", "val_fraction", "scaling",
+    "batch_size", "epochs", "learning_rate", "batch_norm_momentum", "precision", "shuffle_labels",
+    "control_frozen",
 )  # fmt: skip
+MMODE_SETTINGS = ("mmode_frames", "mmode_height", "mmode_columns")
 
 
 def run_study(
@@ -85,7 +91,7 @@ def train_and_evaluate(
         if not folder.trained:
             say(f"{folder.path}: {samples.describe()}")
             _train(config, folder, samples, experiment, precision, say)
-        if config.stop_after == "evaluate" and not folder.finished:
+        if config.stop_after == "evaluate" and not is_evaluated(config, folder):
             evaluate_run(config, folder, samples, cell, reasons)
 
 
@@ -100,8 +106,9 @@ def experiment_name(config: KolarikConfig, cell: str, depth: int | None) -> str:
 def _run_folder(
     config: KolarikConfig, store: Store, cell: str, depth: int | None, seed: int
 ) -> RunFolder:
-    settings = {name: getattr(config, name) for name in RESULT_SETTINGS}
-    settings |= {"study": STUDY, "seed": seed, "vote": config.mmode_vote, "positive": "present"}
+    names = RESULT_SETTINGS + (MMODE_SETTINGS if cell == MMODE_CELL else ())
+    settings = {name: getattr(config, name) for name in names}
+    settings |= {"study": STUDY, "seed": seed, "positive": "present", "vote": vote_of(config, cell)}
     settings["paper_row"] = "Resnet-18" if depth is None else f"Resnet3D-{depth}"
     settings["paper_dataset"] = cell
     settings |= {"devices": config.devices} if config.devices != "one" else {}

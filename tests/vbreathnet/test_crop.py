@@ -12,9 +12,11 @@ from preprocessing.errors import InputError
 from preprocessing.radiographs import picture_info, read_radiograph, resize_radiograph
 from preprocessing.roi import Region, import_rectangles, roi_path, save_regions
 from replication.multiclass import SPLITS
+from replication.run import RunFolder
 from vbreathnet import crop
 from vbreathnet.config import CLASSES
 from vbreathnet.data import prepare
+from vbreathnet.evaluate import evaluation_settings, is_evaluated
 from vbreathnet.split import split_samples
 from vbreathnet.train import run_study
 
@@ -186,3 +188,17 @@ def test_region_files_beside_the_images_are_found_without_roi_dir(small_config, 
         assert len(prepare(small_config, silent).index) == 36  # the region file is no image
     finally:
         path.unlink()  # the films are shared with other tests
+
+
+def test_other_marks_are_another_evaluation(marked, samples, numbers):
+    folder = RunFolder(marked.out / "run", {})
+    folder.write_metrics({"evaluation": evaluation_settings(marked, samples)})
+    assert is_evaluated(marked, folder, samples)
+    for polygon in (BOX, tuple((x + 1, y) for x, y in BOX)):  # drawn, then corrected
+        mark(marked, samples, numbers[0], polygon)
+        assert not is_evaluated(marked, folder, samples)
+        folder.write_metrics({"evaluation": evaluation_settings(marked, samples)})
+        assert is_evaluated(marked, folder, samples)
+    trained = samples.rows[samples.of("train")][0]
+    mark(marked, samples, int(trained), BOX)
+    assert is_evaluated(marked, folder, samples)

@@ -13,10 +13,11 @@ import pytest
 from preprocessing.errors import InputError
 from replication import verdict
 from replication.run import RunFolder
-from vbreathnet import claims
+from vbreathnet import claims, train
 from vbreathnet.config import CLASSES, PAPER_ROWS, VBreathNetConfig
 from vbreathnet.data import prepare
 from vbreathnet.train import experiment_name, learning_rate_of, list_experiments, run_study
+from vbreathnet.weights import weight_file
 
 
 def silent(line: str) -> None:
@@ -231,6 +232,26 @@ def test_missing_weights_stop_the_study_before_its_first_epoch(small_config, tmp
     with pytest.raises(InputError, match="none.h5: no such file; fetch the ImageNet weights"):
         run_study(config, prepare(config, silent), silent)
     assert not list(config.out.glob("runs/**/history.csv"))
+
+
+def test_another_weight_file_of_the_same_name_is_another_run(small_config, tmp_path):
+    name = weight_file("mobilenetv2", small_config.image_size).name
+    for content in ("one", "other"):
+        (tmp_path / content / "weights").mkdir(parents=True)
+        (tmp_path / content / "weights" / name).write_text(content)
+    store = prepare(small_config, silent)
+
+    def open_run(weights):
+        config = dataclasses.replace(small_config, weights=str(weights))
+        return train._run_folder(config, store, "mobilenetv2", 0.1, 0)
+
+    for inside in ("weights", f"weights/{name}"):
+        first = open_run(tmp_path / "one" / inside)
+        first.write_metrics({})
+        assert open_run(tmp_path / "one" / inside).finished
+        with pytest.raises(InputError, match="holds a run with other settings .weights_sha256"):
+            open_run(tmp_path / "other" / inside)
+        shutil.rmtree(first.path)
 
 
 def tiny_vbreathnet(input_shape, classes, dropout, dense_dropout, momentum, order):

@@ -1,6 +1,7 @@
 """The whole study on a small cohort, as one command runs it."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -127,6 +128,20 @@ def test_a_finished_study_is_not_done_again(config, stores, runs, verdicts):
     again = train.run_study(config, stores, silent)
     assert [v.ours for v in again] == pytest.approx([v.ours for v in verdicts], nan_ok=True)
     assert before == {path: path.stat().st_mtime_ns for path in config.out.rglob("*.keras")}
+
+
+def test_what_only_the_evaluation_reads_is_evaluated_anew_and_not_trained(
+    config, stores, runs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(train.run, "fit", None)
+    out = shutil.copytree(config.out, tmp_path / "out")
+    train.run_study(replace(config, out=out, smooth_samples=3), stores, silent)
+    for folder in runs.values():
+        one = read_json(folder / "metrics.json")
+        other = read_json(out / folder.relative_to(config.out) / "metrics.json")
+        assert one.pop("evaluation") == {"smooth_samples": 2, "paper_data": False}
+        assert other.pop("evaluation") == {"smooth_samples": 3, "paper_data": False}
+        assert one == other
 
 
 def test_the_final_network_is_trained_on_the_validation_part_too(config, stores):

@@ -1,6 +1,7 @@
 """The whole study at its smallest, once, through the public function; then what it left."""
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 
@@ -110,6 +111,24 @@ def test_running_again_does_nothing_twice(study):
     before = {p: p.stat().st_mtime_ns for p in runs.rglob("*") if p.is_file()}
     assert train.run_study(config, prepare_all(config, silent), silent) == verdicts
     assert {p: p.stat().st_mtime_ns for p in runs.rglob("*") if p.is_file()} == before
+
+
+def test_what_only_the_evaluation_reads_is_evaluated_anew_and_not_trained(
+    study, tmp_path, monkeypatch
+):
+    config, _, _ = study
+    monkeypatch.setattr(train.run, "fit", None)
+    out = shutil.copytree(config.out, tmp_path / "out")
+    # How the columns of an M-mode picture vote is nothing to the tiles of another cell.
+    again = replace(config, out=out, cell=("2_30x30",), smooth_samples=3, mmode_vote="majority")
+    train.run_study(again, prepare_all(again, silent), silent)
+    one, other = (
+        read_json(path / "runs/kolarik2023/resnet3d_18-2_30x30/seed0/metrics.json")
+        for path in (config.out, out)
+    )
+    assert one.pop("evaluation") == {"smooth_samples": 2, "paper_data": False}
+    assert other.pop("evaluation") == {"smooth_samples": 3, "paper_data": False}
+    assert one == other
 
 
 def test_other_settings_into_the_same_folder_are_refused(study):
