@@ -61,10 +61,8 @@ def place_of(accuracy: float, reported: Sequence[Reported]) -> tuple[int, int]:
 
     Equal accuracies share the better place.
     """
-    others = [r.value for r in reported
-              if r.metric == "accuracy" and r.row != "CNR-IEMN"]  # fmt: skip
-    # Printed values have four digits; so does ours, or 0.81111 would beat 73 of 90.
-    return 1 + sum(value > round(accuracy, 4) for value in others), len(others) + 1
+    others = [r for r in reported if r.metric == "accuracy" and r.row != "CNR-IEMN"]
+    return 1 + sum(r.exceeds(accuracy) for r in others), len(others) + 1
 
 
 def _our_parts(experiment: Experiment, table: str, numbered: str) -> list[str]:

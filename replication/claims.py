@@ -217,7 +217,7 @@ def _judge_among(
 def _judge_place(claim: Claim, one: Found, others: Sequence[Reported]) -> _Part:
     """Our place among other people's printed numbers."""
     value, (low, high) = _number(*one)
-    place, best, worst = (1 + sum(r.rate > bound for r in others) for bound in (value, high, low))
+    place, best, worst = (1 + sum(r.exceeds(bound) for r in others) for bound in (value, high, low))
     claimed = int(claim.amount or 1)
     here = OPEN
     if best == worst == claimed:

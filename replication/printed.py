@@ -61,6 +61,10 @@ class Reported:
         """By how much it may have been rounded; a count of right answers was not."""
         return 0.0 if self.metric == CORRECT else 0.5 * 10.0**-self.decimals
 
+    def exceeds(self, rate: float) -> bool:
+        """Whether it is more than a share of ours, as that would be printed beside it."""
+        return self.rate > (rate if self.metric == CORRECT else round(rate, self.decimals))
+
     @property
     def text(self) -> str:
         """The number as it is printed."""

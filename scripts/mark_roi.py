@@ -56,6 +56,8 @@ class Arguments:
 def main() -> None:
     """List, import or mark, as the flags say."""
     arguments = tyro.cli(Arguments, description=__doc__)
+    if sum(map(bool, (arguments.list, arguments.import_csv, arguments.import_cvat))) > 1:
+        raise InputError("--list, --import-csv and --import-cvat: give one of them")
     kind = choose_kind(arguments)
     files = list_files(arguments.paths, kind)
     if arguments.list:

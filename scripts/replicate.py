@@ -5,11 +5,12 @@ prepares, trains, evaluates, explains and judges, and writes a page on all of it
 folder of the size. Needs Python 3.11 to 3.13, no more.
 """
 
+import importlib
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from environment import enter
 
@@ -31,7 +32,7 @@ class Arguments:
     out: Path = Path("replication-output")
     """Folder for everything that is made. Running again with the same one carries on."""
     size: Literal["smoke", "classroom", "paper"] = "classroom"
-    """Seconds to a minute, for a test; minutes, for a laptop; or as published, which takes a GPU
+    """A minute or a few, for a test; minutes, for a laptop; or as published, which takes a GPU
     hours."""
     seeds: int = 1
     """How many runs of each experiment."""
@@ -90,15 +91,14 @@ def main() -> None:
         raise InputError(
             "--data is one paper's: name it, as in scripts/replicate.py vbreathnet --data DIR"
         )
+    papers = tuple(STUDIES) if chosen == "all" else (chosen,)
+    refuse_options_of_others(papers, arguments)
     with alone_in(arguments.out / arguments.size):
-        if chosen in ("all", "kolarik2023"):
-            replicate_kolarik2023(arguments)
-        if chosen in ("all", "vbreathnet"):
-            replicate_vbreathnet(arguments)
-        if chosen in ("all", "cnr_iemn"):
-            replicate_cnr_iemn(arguments)
-        if chosen in ("all", "dzhulai2024"):
-            replicate_dzhulai2024(arguments)
+        for name in papers:
+            started = time.perf_counter()
+            replicate, _ = STUDIES[name]
+            replicate(arguments)
+            print(f"{name}, size {arguments.size}: {time.perf_counter() - started:.0f} s")
         from report import make_report
 
         make_report((arguments.out / arguments.size,))
@@ -111,23 +111,14 @@ def replicate_kolarik2023(arguments: Arguments) -> None:
     from lungsliding_tf.kolarik2023.sizes import SIZES
     from lungsliding_tf.phantom import write_dataset
 
-    started = time.perf_counter()
     size = SIZES[arguments.size]
     out = arguments.out / arguments.size
     data = arguments.data
     if data is None:
         data = write_dataset(out / "phantoms-kolarik2023", size.phantoms)
-    config = KolarikConfig(data=data, out=out, **size.settings | given(arguments, "scaling"))
+    config = KolarikConfig(data=data, out=out, **size.settings | given(arguments, "kolarik2023"))
     stores = prepare_all(config, print)
-    from replication.cli import quiet_start
-
-    with quiet_start():
-        from lungsliding_tf.kolarik2023.train import run_study
-    from replication.verdict import format_verdicts
-
-    print(format_verdicts(run_study(config, stores, print)))
-    print(f"pictures: {out / 'figures'} and the figures folders below {out / 'runs'}")
-    print(f"kolarik2023, size {arguments.size}: {time.perf_counter() - started:.0f} s")
+    judge("lungsliding_tf.kolarik2023.train", config, stores)
 
 
 def replicate_vbreathnet(arguments: Arguments) -> None:
@@ -138,25 +129,16 @@ def replicate_vbreathnet(arguments: Arguments) -> None:
     from vbreathnet.quality import report_quality
     from vbreathnet.sizes import SIZES
 
-    started = time.perf_counter()
     size = SIZES[arguments.size]
     out = arguments.out / arguments.size
     data = arguments.data
     if data is None:
         data = write_cohort(out / "phantoms-vbreathnet", **size.phantoms)
-    settings = size.settings | given(arguments, "scaling", "model", "weights")
+    settings = size.settings | given(arguments, "vbreathnet")
     config = VBreathNetConfig(data=data, out=out, **settings)
     store = prepare(config, print)
     report_quality(config, store, print)
-    from replication.cli import quiet_start
-
-    with quiet_start():
-        from vbreathnet.train import run_study
-    from replication.verdict import format_verdicts
-
-    print(format_verdicts(run_study(config, store, print)))
-    print(f"pictures: {out / 'figures'} and the figures folders below {out / 'runs'}")
-    print(f"vbreathnet, size {arguments.size}: {time.perf_counter() - started:.0f} s")
+    judge("vbreathnet.train", config, store)
 
 
 def replicate_cnr_iemn(arguments: Arguments) -> None:
@@ -168,7 +150,6 @@ def replicate_cnr_iemn(arguments: Arguments) -> None:
     from cnr_iemn.segmentation import report_segmentation
     from cnr_iemn.sizes import SIZES
 
-    started = time.perf_counter()
     size = SIZES[arguments.size]
     out = arguments.out / arguments.size
     data, test, phantoms = arguments.data, arguments.test, []
@@ -181,7 +162,7 @@ def replicate_cnr_iemn(arguments: Arguments) -> None:
                 for number, cohort in enumerate(size.tests, start=1)
             ]
             test = tuple(folder for folder, _ in phantoms[1:])
-    settings = size.settings | given(arguments, "network", "scenario", "weights")
+    settings = size.settings | given(arguments, "cnr_iemn")
     if settings.get("weights", "random") != "random" and "width" in settings:
         print(f"--weights {settings['weights']}: width 1, not {settings.pop('width'):g}, since "
               "pretrained weights fit no narrower networks: training takes longer")  # fmt: skip
@@ -193,15 +174,7 @@ def replicate_cnr_iemn(arguments: Arguments) -> None:
         write_cohort(folder, **cohort)
     stores = prepare_all(config, print)
     report_segmentation(config, stores[0], print)
-    from replication.cli import quiet_start
-
-    with quiet_start():
-        from cnr_iemn.train import run_study
-    from replication.verdict import format_verdicts
-
-    print(format_verdicts(run_study(config, stores, print)))
-    print(f"pictures: {out / 'figures'} and the figures folders below {out / 'runs'}")
-    print(f"cnr_iemn, size {arguments.size}: {time.perf_counter() - started:.0f} s")
+    judge("cnr_iemn.train", config, stores)
 
 
 def replicate_dzhulai2024(arguments: Arguments) -> None:
@@ -211,33 +184,65 @@ def replicate_dzhulai2024(arguments: Arguments) -> None:
     from lungsliding_tf.dzhulai2024.sizes import SIZES
     from lungsliding_tf.frame_folders import write_frame_folders
 
-    started = time.perf_counter()
     size = SIZES[arguments.size]
     out = arguments.out / arguments.size
     data = arguments.data or out / "phantoms-dzhulai2024"
-    settings = size.settings | given(arguments, "flow", "raft_weights", "experiment")
+    settings = size.settings | given(arguments, "dzhulai2024")
     config = DzhulaiConfig(data=data, out=out, **settings)
     check_flow(config)  # before phantoms are made
     if arguments.data is None:
         write_frame_folders(data, size.cohort, **size.frames)
     stores = prepare_all(config, print)
+    judge("lungsliding_tf.dzhulai2024.train", config, stores)
+
+
+def judge(module: str, config: Any, stores: Any) -> None:
+    """Run the study of a module, such as `vbreathnet.train`, and print what came of it."""
     from replication.cli import quiet_start
 
     with quiet_start():
-        from lungsliding_tf.dzhulai2024.train import run_study
+        run_study = importlib.import_module(module).run_study
     from replication.verdict import format_verdicts
 
     print(format_verdicts(run_study(config, stores, print)))
-    print(f"pictures: {out / 'figures'} and the figures folders below {out / 'runs'}")
-    print(f"dzhulai2024, size {arguments.size}: {time.perf_counter() - started:.0f} s")
+    figures = config.out / "figures"
+    print(f"pictures: {figures} and the figures folders below {config.out / 'runs'}")
 
 
-def given(arguments: Arguments, *optional: str) -> dict:
-    """The settings that every study shares, and those of `optional` that the user named."""
+def refuse_options_of_others(papers: tuple[str, ...], arguments: Arguments) -> None:
+    """Refuse an option that none of the papers to replicate reads.
+
+    Raises:
+        InputError: there is one.
+    """
+    from preprocessing.errors import InputError
+
+    untouched = Arguments()
+    for name in dict.fromkeys(option for _, options in STUDIES.values() for option in options):
+        readers = [paper for paper, (_, options) in STUDIES.items() if name in options]
+        if getattr(arguments, name) != getattr(untouched, name) and not {*readers} & {*papers}:
+            raise InputError(
+                f"--{name.replace('_', '-')}: is an option of {' and '.join(readers)}, not of "
+                f"{papers[0]}; leave it out, or name that paper"
+            )
+
+
+def given(arguments: Arguments, paper: str) -> dict:
+    """The settings that every study shares, and those of a paper that the user named."""
+    _, options = STUDIES[paper]
     shared = {name: getattr(arguments, name) for name in ("seeds", "shuffle_labels")}
     everywhere = ("precision", "margin", "jobs", "cluster")
-    named = {name: getattr(arguments, name) for name in (*optional, *everywhere)}
+    named = {name: getattr(arguments, name) for name in (*options, *everywhere) if name != "test"}
     return shared | {name: value for name, value in named.items() if value is not None}
+
+
+# What replicates each paper, in their order, and the options that not every paper reads.
+STUDIES = {
+    "kolarik2023": (replicate_kolarik2023, ("scaling",)),
+    "vbreathnet": (replicate_vbreathnet, ("scaling", "model", "weights")),
+    "cnr_iemn": (replicate_cnr_iemn, ("network", "scenario", "weights", "test")),
+    "dzhulai2024": (replicate_dzhulai2024, ("flow", "raft_weights", "experiment")),
+}
 
 
 if __name__ == "__main__":

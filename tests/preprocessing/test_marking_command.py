@@ -147,6 +147,13 @@ def test_imports_and_list(folder, tmp_path):
     assert "p003.mp4: not marked" in output and "2 of 3 videos marked" in output
 
 
+def test_two_tasks_at_once_are_refused(folder, tmp_path):
+    tasks = ("--import-csv", tmp_path / "a.csv", "--import-cvat", tmp_path / "b.json")
+    process = run_tool(folder, *tasks)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2 and "--import-csv and --import-cvat: give one" in errors
+
+
 @pytest.fixture
 def films(tmp_path):
     """Two films in the database's layout, with a mask."""

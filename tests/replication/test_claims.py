@@ -111,6 +111,7 @@ def test_a_place_among_other_teams_is_that_of_the_interval(tmp_path, class_run):
     fifth = place(73)
     assert fifth.here == "inconclusive" and "place 5 (" in fifth.ours and fifth.comparisons == 0
     assert place(20).here == "does not hold"
+    assert "place 2 (" in place(80).ours, "80 of 90 is printed as 0.8889, as the second team's"
 
 
 def test_equal_samples_are_compared_patient_by_patient(tmp_path, binary_run):

@@ -69,7 +69,7 @@ def test_pretrained_weights_take_networks_of_full_width(replicate, capsys):
 
 def test_the_page_comes_last_and_the_margin_reaches_the_study(replicate, monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(replicate.module, "replicate_vbreathnet", lambda a: asked.append(a))
+    monkeypatch.setitem(replicate.module.STUDIES, "vbreathnet", (asked.append, ("model",)))
     report = importlib.import_module("report")
     monkeypatch.setattr(report, "make_report", lambda out: asked.append(out))
     arguments = ["vbreathnet", "--size", "smoke", "--out", str(tmp_path), "--margin", "0.05"]
@@ -77,7 +77,7 @@ def test_the_page_comes_last_and_the_margin_reaches_the_study(replicate, monkeyp
     replicate.module.main()
     study, out = asked
     assert out == (tmp_path / "smoke",)
-    assert replicate.module.given(study)["margin"] == 0.05
+    assert replicate.module.given(study, "vbreathnet")["margin"] == 0.05
     assert replicate(margin=0.04).margin == 0.04
 
 
@@ -85,3 +85,21 @@ def test_jobs_and_cluster_reach_the_study_and_else_its_size_decides(replicate):
     assert replicate().jobs == 2 and replicate().cluster is None
     config = replicate(jobs=3, cluster="tcp://127.0.0.1:8786")
     assert config.jobs == 3 and config.cluster == "tcp://127.0.0.1:8786"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["kolarik2023", "--network", "densenet161"], "--network: .* cnr_iemn, not of kolarik2023"),
+        (["vbreathnet", "--test", "DIR"], "--test: is an option of cnr_iemn, not of vbreathnet"),
+        (["cnr_iemn", "--scaling", "unit"], "--scaling: .* of kolarik2023 and vbreathnet, not"),
+        (["dzhulai2024", "--weights", "random"], "--weights: .* of vbreathnet and cnr_iemn, not"),
+    ],
+)
+def test_an_option_that_the_paper_has_no_use_for_is_refused(
+    replicate, monkeypatch, tmp_path, arguments, message
+):
+    monkeypatch.setattr("sys.argv", ["replicate.py", *arguments, "--out", str(tmp_path / "out")])
+    with pytest.raises(InputError, match=message):
+        replicate.module.main()
+    assert not (tmp_path / "out").exists()
