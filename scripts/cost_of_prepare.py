@@ -1,7 +1,7 @@
 """Measure what preparing 1, 10 and 100 times the phantoms costs, in time and in memory.
 
     python scripts/cost_of_prepare.py            # 10 minutes; chart and table in docs
-    python scripts/cost_of_prepare.py --study kolarik2023 --times 1 10 --docs none
+    python scripts/cost_of_prepare.py --study kolarik2023 --times 1 10   # prints alone
 
 Each measurement is a process of its own that prepares a folder of so many copies of a few phantoms,
 under other names; the readers take them for other patients. Seconds are of `prepare` alone, without
@@ -23,6 +23,8 @@ from typing import Literal
 
 import tyro
 
+from preprocessing.errors import InputError
+from preprocessing.store import write_text
 from replication.cli import quiet_start, run_command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,9 +46,25 @@ class Arguments:
     """Whose prepare."""
     times: tuple[int, ...] = (1, 10, 100)
     """How many copies of the phantoms."""
-    docs: str = str(ROOT / "docs")
+    docs: str = ""
     """Folder of scaling.md, whose table is renewed, and of figures/cost_of_prepare.png; "none" only
-    prints the table."""
+    prints the table. If not given, all studies and multiples renew docs, anything less only
+    prints."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where table and chart go."""
+        whole = (self.study, self.times) == (Arguments.study, Arguments.times)
+        docs = self.docs or (str(ROOT / "docs") if whole else "none")
+        return None if docs == "none" else Path(docs)
+
+    @property
+    def command(self) -> str:
+        """What to type for the same."""
+        words = ["python scripts/cost_of_prepare.py"]
+        words += ["--study", *self.study] if self.study != Arguments.study else []
+        words += ["--times", *map(str, self.times)] if self.times != Arguments.times else []
+        return " ".join(words)
 
 
 @dataclass(frozen=True)
@@ -220,12 +238,15 @@ def _document(docs: Path, costs: list[Cost], command: str) -> None:
         f"{os.cpu_count()} cores, Python {platform.python_version()}."
     )
     after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}\n{made}\n\n{format_table(costs)}\n{END}{after}", "utf-8")
+    write_text(page, f"{before}{BEGIN}\n{made}\n\n{format_table(costs)}\n{END}{after}")
 
 
 def main() -> None:
     """Measure, print and draw."""
     arguments = tyro.cli(Arguments, description=__doc__)
+    docs = arguments.folder
+    if docs and not (docs / "scaling.md").is_file():
+        raise InputError(f"--docs {docs}: holds no scaling.md; name its folder, or none")
     costs = []
     for study in arguments.study:
         with tempfile.TemporaryDirectory() as folder:
@@ -238,15 +259,20 @@ def main() -> None:
                 given = [study, str(times), str(sources), str(data), str(out)]
                 done = subprocess.run(
                     [sys.executable, "-c", code, *given], cwd=Path(__file__).parent, text=True,
-                    capture_output=True, check=True, env={**os.environ, "TQDM_DISABLE": "1"},
+                    stdout=subprocess.PIPE, env={**os.environ, "TQDM_DISABLE": "1"},
                 )  # fmt: skip
+                if done.returncode:
+                    raise InputError(
+                        f"{study}, {times} times: ended with {done.returncode}, for the reason "
+                        "above; nothing was written"
+                    )
                 costs.append(Cost(**json.loads(done.stdout.splitlines()[-1])))
                 print(format_table(costs[-1:]).splitlines()[-1], flush=True)
                 shutil.rmtree(data)
                 shutil.rmtree(out)
-    if arguments.docs != "none":
-        save_chart(Path(arguments.docs) / "figures" / "cost_of_prepare.png", costs)
-        _document(Path(arguments.docs), costs, "python scripts/cost_of_prepare.py")
+    if docs:
+        save_chart(docs / "figures" / "cost_of_prepare.png", costs)
+        _document(docs, costs, arguments.command)
 
 
 if __name__ == "__main__":

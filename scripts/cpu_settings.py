@@ -15,15 +15,17 @@ import gc
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 import tyro
 
+from preprocessing.errors import InputError
 from replication.cli import quiet_start, run_command
 
 Family = Literal["kolarik2023", "vbreathnet", "resnext50", "cmwra", "cmwru"]
@@ -139,14 +141,14 @@ def build(family: Family):
 
 
 @contextlib.contextmanager
-def started(family: Family, setting: Setting) -> Iterator[subprocess.Popen]:
-    """A process that says when it is ready to take steps."""
+def started(family: Family, setting: Setting, errors: IO[str]) -> Iterator[subprocess.Popen]:
+    """A process that says when it is ready to take steps, or writes to `errors` why it is not."""
     code = "from cpu_settings import serve; import sys; serve(*sys.argv[1:])"
     given = [family, setting.precision, str(setting.jit_compile)]
     with subprocess.Popen(
         [sys.executable, "-c", code, *given], cwd=Path(__file__).parent, text=True,
         env={**os.environ, **setting.variables}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=errors,
     ) as process:  # fmt: skip
         try:
             yield process
@@ -158,8 +160,19 @@ def measure(family: Family, names: list[str], repeats: int) -> dict[str, np.ndar
     """Seconds of the steps under each setting and those of all cores, float (steps, 2); None where
     the network does not run under it."""
     with contextlib.ExitStack() as stack:
-        processes = {name: stack.enter_context(started(family, SETTINGS[name])) for name in names}
+        errors = {name: stack.enter_context(tempfile.TemporaryFile("w+")) for name in names}
+        processes = {
+            name: stack.enter_context(started(family, SETTINGS[name], errors[name]))
+            for name in names
+        }
         ready = {name: p.stdout.readline().strip() == "ready" for name, p in processes.items()}
+        if not ready[AS_SET]:
+            processes[AS_SET].wait()
+            errors[AS_SET].seek(0)
+            reason = errors[AS_SET].read().strip().splitlines()[-1:]
+            raise InputError(
+                f"{family} takes no step ({' '.join(reason)}); nothing to compare with"
+            )
         seconds = {name: [] if ready[name] else None for name in processes}
         for _ in range(repeats):
             for name, found in seconds.items():

@@ -30,6 +30,7 @@ from typing import Literal
 
 import tyro
 
+from preprocessing.errors import InputError
 from replication.cli import quiet_start, run_command
 
 Study = Literal["kolarik2023", "vbreathnet", "cnr_iemn", "dzhulai2024"]
@@ -74,8 +75,7 @@ STAGES = {
         "cnr_iemn.explain:explain_run", "vbreathnet.lowpower:export_and_measure",
     ),
     "floors": (
-        "lungsliding_tf.floors:auroc_floors",
-        "replication.floors:thumbnail_floor", "vbreathnet.floors:border_floor",
+        "lungsliding_tf.floors:auroc_floors", "vbreathnet.evaluate:_floors",
         "cnr_iemn.evaluate:ask_floors",
     ),
     "intervals": (
@@ -245,9 +245,11 @@ def main() -> None:
             given = [study, arguments.size, str(arguments.out or temporary)]
             done = subprocess.run(
                 [sys.executable, "-c", code, *given], cwd=Path(__file__).parent, text=True,
-                stdout=subprocess.PIPE, check=True,
+                stdout=subprocess.PIPE,
                 env={**os.environ, "TQDM_DISABLE": "1", "TF_CPP_MIN_LOG_LEVEL": "2"},
             )  # fmt: skip
+        if done.returncode:
+            raise InputError(f"{study}: ended with {done.returncode}, for the reason above")
         found[study], calls = json.loads(done.stdout.splitlines()[-1])
         print(format_table({study: found[study]}), f"graphs traced: {calls.get('trace', 0)}",
               sep="\n", flush=True)  # fmt: skip

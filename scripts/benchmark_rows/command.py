@@ -27,6 +27,8 @@ from benchmark_rows import (
     vbreathnet,
 )
 from benchmark_rows.measuring import Row, not_measured
+from preprocessing.errors import InputError
+from preprocessing.store import write_text
 
 TABLE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 MEASURE = kolarik2023.ROWS | vbreathnet.ROWS
@@ -93,6 +95,8 @@ def main(description: str) -> None:
     import tyro
 
     arguments = tyro.cli(Arguments, description=description)
+    if arguments.file and not arguments.file.parent.is_dir():  # not after half an hour
+        raise InputError(f"--out {arguments.file}: there is no folder {arguments.file.parent}")
     gpu.share_gpu_memory()
     started = time.perf_counter()
     rows: list[Row] = []
@@ -105,7 +109,7 @@ def main(description: str) -> None:
     table = document(rows, arguments.command, minutes)
     print(f"{len(rows)} rows in {minutes:.1f} minutes")
     if arguments.file:
-        arguments.file.write_text(table, encoding="utf-8")
+        write_text(arguments.file, table)
         print(f"written: {arguments.file}")
 
 

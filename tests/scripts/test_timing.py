@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from preprocessing.errors import InputError
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -84,3 +86,24 @@ def test_settings_are_compared_within_a_round(script):
         "XLA": "0.50 [0.50, 1.00]; 1.00 [1.00, 2.00]",
         "float": "does not run",
     }
+
+
+def test_the_table_names_the_command_that_makes_it(script, tmp_path, monkeypatch):
+    cost_of_prepare = script("cost_of_prepare")
+    whole = cost_of_prepare.Arguments()
+    assert whole.folder == ROOT / "docs"
+    assert whole.command == "python scripts/cost_of_prepare.py"
+    part = cost_of_prepare.Arguments(study=("vbreathnet",), times=(1,))
+    assert part.folder is None and part.command.endswith(" --study vbreathnet --times 1")
+    assert cost_of_prepare.Arguments(docs="none").folder is None
+    monkeypatch.setattr(cost_of_prepare, "make_phantoms", None)
+    monkeypatch.setattr("sys.argv", ["cost_of_prepare.py", "--docs", str(tmp_path)])
+    with pytest.raises(InputError, match="holds no scaling.md"):
+        cost_of_prepare.main()
+
+
+def test_a_network_that_takes_no_step_says_why(script, monkeypatch):
+    cpu_settings = script("cpu_settings")
+    monkeypatch.setenv("KERAS_BACKEND", "no backend")
+    with pytest.raises(InputError, match="cmwra takes no step .*no backend.*; nothing to compare"):
+        cpu_settings.measure("cmwra", [cpu_settings.AS_SET], 1)
