@@ -1,10 +1,8 @@
 """Where the slice networks look: RISE maps (Figures 13 to 15), scored against known lesions."""
 
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import cv2
 import keras
@@ -21,6 +19,7 @@ from cnr_iemn.segmentation import typical_slice
 from cnr_iemn.split import Slices
 from preprocessing import splits
 from preprocessing.errors import InputError
+from preprocessing.tables import NPZ_ERRORS
 from replication import faithfulness, overlays
 from replication.overlays import HeatmapRow
 from replication.rise import RiseMaps, rise
@@ -162,7 +161,7 @@ def read_maps(path: Path) -> Explained:
     try:
         with np.load(path, allow_pickle=False) as file:
             return Explained(**{name: file[name] for name in file.files})
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zlib.error, BadZipFile) as error:
+    except NPZ_ERRORS as error:
         raise InputError(
             f"{path}: holds no heat maps ({error}); delete metrics.json beside it and run again"
         ) from error

@@ -30,7 +30,6 @@ import contextlib
 import csv
 import json
 import locale
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -44,6 +43,7 @@ from cnr_iemn.cohort import CAP, COVID, LOW_DOSE, Kind, Patient, draw_cohort, dr
 from cnr_iemn.scanner import LOWEST, Rendering, render
 from cnr_iemn.slice_labels import LOBES
 from preprocessing.errors import InputError
+from preprocessing.tables import NPZ_ERRORS
 from replication.phantoms import new_folder
 from replication.records import write_csv
 
@@ -177,7 +177,7 @@ def read_truth(data: Path, patient: str) -> tuple[np.ndarray, np.ndarray]:
                 np.unpackbits(arrays[name], count=count).astype(bool).reshape(shape)
                 for name in ("lesions", "lungs")
             )
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except NPZ_ERRORS as error:
         problem = f"{path}: no truth of a phantom can be read ({error}); make the phantoms anew"
         raise InputError(problem) from error
     return lesions, lungs

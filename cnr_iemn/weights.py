@@ -4,7 +4,6 @@ The authors' 2021 code loads torchvision's weights of that time, which torchvisi
 IMAGENET1K_V1 today; what it loads by default today (V2) scores 3 to 4 points higher on ImageNet.
 """
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +12,9 @@ import huggingface_hub
 from huggingface_hub.errors import HTTPError  # the base error of its HTTP library
 
 from preprocessing.errors import InputError
+from preprocessing.store import file_sha256, remembered_sha256
 from replication.download import ask
-from replication.weight_files import read_tensors, sha256, shorten
+from replication.weight_files import read_tensors, shorten
 
 if TYPE_CHECKING:  # files are read and converted without Keras, which takes seconds to start
     import keras
@@ -129,7 +129,7 @@ def load_imagenet(model: "keras.Model", name: str, source: str | Path) -> Initia
     except InputError as error:
         reason = str(error).removeprefix(f"{path}: ")
         raise InputError(f"{path}: {reason}") from error
-    digest = sha256(path)
+    digest = file_sha256(path)
     return InitialWeights(path.name, digest, _is_v1(name, path, digest, source))
 
 
@@ -139,15 +139,7 @@ def digest_of(name: str, source: str | Path) -> str:
     Raises:
         InputError: there is none.
     """
-    path = _given(name, Path(source))
-    state = path.stat()
-    return _digest(path, state.st_size, state.st_mtime_ns)
-
-
-@functools.cache
-def _digest(path: Path, size: int, changed: int) -> str:
-    """Read once for all runs of a study; another file has another size or time."""
-    return sha256(path)
+    return remembered_sha256(_given(name, Path(source)))
 
 
 def _given(name: str, source: Path) -> Path:
@@ -201,7 +193,7 @@ def _elsewhere(name: str) -> str:
 
 
 def _is_whole(path: Path, wanted: Published) -> bool:
-    return not wanted.sha256 or sha256(path) == wanted.sha256
+    return not wanted.sha256 or file_sha256(path) == wanted.sha256
 
 
 def _is_v1(name: str, path: Path, digest: str, source: str | Path) -> bool:

@@ -6,7 +6,7 @@ whole picture alike. `relative_flow` is no floor: it is told where the pleural l
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -16,15 +16,6 @@ from replication import metrics
 from replication.metrics import Predictions
 
 LONGEST_LAG = 10  # frames: 1/3 s at 30 fps
-# "Anything moves" is the first: a network must beat it. The others measure persistence, what an
-# M-mode reader uses, and carry signal by right.
-FLOORS = (
-    "frame_difference",
-    "temporal_deviation",
-    "persistence",
-    "persistence_ratio",
-    "short_persistence_ratio",
-)
 
 
 def frame_difference(clip: np.ndarray) -> float:
@@ -77,6 +68,17 @@ def lagged_difference(clip: np.ndarray, lag: int) -> float:
     return float(np.mean([cv2.norm(a, b, cv2.NORM_L1) for a, b in pairs]) / clip[0].size)
 
 
+# "Anything moves" is the first: a network must beat it. The others measure persistence, what an
+# M-mode reader uses, and carry signal by right.
+FLOORS: dict[str, Callable[[np.ndarray], float]] = {
+    "frame_difference": frame_difference,
+    "temporal_deviation": temporal_deviation,
+    "persistence": persistence,
+    "persistence_ratio": persistence_ratio,
+    "short_persistence_ratio": short_persistence_ratio,
+}
+
+
 def frame_features(frame: np.ndarray) -> dict[str, float]:
     """What a single gray frame, uint8 (height, width), offers to a lazy model."""
     grey = frame.astype(np.float32)
@@ -94,14 +96,7 @@ def frame_features(frame: np.ndarray) -> dict[str, float]:
 
 def clip_features(clip: np.ndarray) -> dict[str, float]:
     """All motion statistics of a clip, and the features of its middle frame, by name."""
-    slow, fast = persistence(clip), frame_difference(clip)
-    motion = {
-        "frame_difference": fast,
-        "persistence": slow,
-        "persistence_ratio": _ratio(slow, fast),
-        "short_persistence_ratio": _ratio(lagged_difference(clip, 2), fast),
-        "temporal_deviation": temporal_deviation(clip),
-    }
+    motion = {name: measure(clip) for name, measure in FLOORS.items()}
     frame = frame_features(clip[len(clip) // 2])
     return motion | {f"frame_{name}": value for name, value in frame.items()}
 
@@ -139,8 +134,8 @@ def auroc_floors(clips: Sequence[np.ndarray], predictions: Predictions) -> dict:
     if np.unique(predictions.labels).size < 2:
         return {}
     result = {}
-    for name in FLOORS:
-        values = np.array([globals()[name](clip) for clip in clips])
+    for name, measure in FLOORS.items():
+        values = np.array([measure(clip) for clip in clips])
         mean_value = dataclasses.replace(predictions, scores=values).by_patient().scores
         result[name] = {
             "clip": metrics.auroc_above(predictions, values),

@@ -137,8 +137,9 @@ def write_frame_folders(
             this form, or cannot be written.
     """
     out = Path(out)
-    if minimum_frames < 1:
-        raise InputError(f"minimum_frames={minimum_frames}: expected at least 1")
+    for name, number in (("minimum_frames", minimum_frames), ("n_jobs", n_jobs)):
+        if number < 1:
+            raise InputError(f"{name}={number}: expected at least 1")
     recordings = draw_recordings(config, widths, heights, second_videos)
     recipe = {
         "generator": f"lung ultrasound frames {FORM_VERSION}.{phantom.GENERATOR_VERSION}",

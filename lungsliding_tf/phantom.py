@@ -237,8 +237,11 @@ def write_dataset(out: Path, config: PhantomConfig, progress: bool = True, n_job
     configuration is left alone; one with another configuration is replaced.
 
     Raises:
-        InputError: `out` holds something else than phantoms, or cannot be written.
+        InputError: no process is to write, or `out` holds something else than phantoms, or cannot
+            be written.
     """
+    if n_jobs < 1:
+        raise InputError(f"n_jobs={n_jobs}: expected at least 1")
     out = Path(out)
     recipe = {"generator": f"lung ultrasound {GENERATOR_VERSION}", **asdict(config)}
     with new_folder(out, RECIPE_FILE, recipe, "phantom videos") as partial:

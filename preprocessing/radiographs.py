@@ -16,6 +16,7 @@ from preprocessing.errors import InputError
 from preprocessing.headers import PNG_START, check_dicom, check_pixels, damaged, sound_png
 from preprocessing.tables import check_name
 from preprocessing.video import VideoInfo
+from preprocessing.volume import header_text, open_image
 
 RADIOGRAPH_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 
@@ -264,9 +265,7 @@ def _jpeg_layout(path: Path, data: bytes) -> tuple[int, int, int]:
 
 def _read_dicom(path: Path) -> np.ndarray:
     stated = check_dicom(path)
-    reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
+    reader = open_image(path, "GDCMImageIO")
     try:
         reader.ReadImageInformation()
         _check_single_radiograph(path, reader)
@@ -308,9 +307,7 @@ def _is_colour(reader: SimpleITK.ImageFileReader) -> bool:
 
 def _header(reader: SimpleITK.ImageFileReader, tag: str) -> str:
     """The first value of a header field, or an empty string."""
-    if not reader.HasMetaDataKey(tag):
-        return ""
-    return reader.GetMetaData(tag).split("\\")[0].strip(" \0")
+    return header_text(reader, tag).split("\\")[0].strip(" \0")
 
 
 def _number(reader: SimpleITK.ImageFileReader, tag: str, default: float) -> float:

@@ -1,4 +1,4 @@
-"""JSON, CSV and .npy files from outside: read whole or refused in one line.
+"""JSON, CSV, .npy and .npz files from outside: read whole or refused in one line.
 
 What they name lies below the data folder: a name that leaves it is refused. Links that lie inside
 are followed, since large data often lie on another disk.
@@ -8,6 +8,8 @@ import csv
 import io
 import json
 import tokenize
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
@@ -21,6 +23,9 @@ _ARRAY_ERRORS = (
     ValueError, TypeError, OverflowError, OSError, EOFError, SyntaxError, tokenize.TokenError,
     MemoryError, RecursionError,
 )  # fmt: skip
+# What reading a .npz file ends with if it is damaged, or none. RuntimeError, with
+# NotImplementedError below it: the archive claims to be encrypted, or compressed in another way.
+NPZ_ERRORS = (*_ARRAY_ERRORS, KeyError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
 
 def parse_json(path: Path) -> object:

@@ -83,6 +83,8 @@ def is_video(path: Path) -> bool:
 def list_videos(path: Path) -> list[Path]:
     """All videos and PNG frame folders at or below `path`, sorted by name.
 
+    Hidden ones are left out: what a killed `write_mp4` left, and macOS' notes on other disks.
+
     Raises:
         InputError: nothing readable is there.
     """
@@ -90,7 +92,7 @@ def list_videos(path: Path) -> list[Path]:
         raise InputError(f"{path}: no such file or folder; give a video or a folder of videos")
     if path.is_file() and is_video(path):
         return [path]
-    found = sorted(p for p in path.rglob("*") if is_video(p))
+    found = sorted(p for p in path.rglob("*") if not p.name.startswith(".") and is_video(p))
     if not found and is_video(path):  # frames, and no videos below: a picture beside them is none
         return [path]
     if not found:

@@ -48,7 +48,9 @@ def alone_in(out: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_turn(folder: Path, say: Callable[[str], None] = print) -> Iterator[None]:
+def in_turn(
+    folder: Path, say: Callable[[str], None] = print, lock_file: Path | None = None
+) -> Iterator[None]:
     """Keep a run folder to this process while the block runs; wait while another one has it.
 
     Two processes have the same run to do where a cluster takes a worker for lost that lives, and
@@ -58,8 +60,10 @@ def in_turn(folder: Path, say: Callable[[str], None] = print) -> Iterator[None]:
     Args:
         folder: of the run; its lock is gone from it afterwards.
         say: told that this process waits.
+        lock_file: the lock, if it shall not lie in the folder; gone afterwards too.
     """
-    lock = FileLock(folder / RUN_LOCK)
+    lock_file = lock_file or folder / RUN_LOCK
+    lock = FileLock(lock_file)
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -69,7 +73,7 @@ def in_turn(folder: Path, say: Callable[[str], None] = print) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):  # Windows keeps a file that is open
-            (folder / RUN_LOCK).unlink()
+            lock_file.unlink()
         lock.release()
 
 

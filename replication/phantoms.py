@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import Field, field
@@ -13,6 +14,9 @@ from typing import Any
 import numpy as np
 
 from preprocessing.errors import InputError
+from replication.occupied import in_turn
+
+PARTIAL, OUTDATED = "partial", "outdated"
 
 
 def seed_of(name: str) -> int:
@@ -77,6 +81,8 @@ def quantile_table(rng: np.random.Generator, parameters: int, count: int) -> np.
 def new_folder(out: Path, recipe_file: str, recipe: dict, kind: str) -> Iterator[Path | None]:
     """A folder beside `out` to write phantoms into, renamed to `out` when the block ends well.
 
+    One process writes `out` at a time, others wait for it; it takes away what killed ones left.
+
     Args:
         out: the folder that shall stand in the end; an older one of the same generator is replaced.
         recipe_file: name of the JSON file that `recipe` is kept in.
@@ -88,27 +94,57 @@ def new_folder(out: Path, recipe_file: str, recipe: dict, kind: str) -> Iterator
         The folder to write into, or None if `out` already holds exactly this.
 
     Raises:
-        InputError: `out` holds something else, or cannot be written.
+        InputError: `out` holds something else, cannot be written, or is the working folder.
     """
     recipe = json.loads(json.dumps(recipe))  # as it is read back
-    if _holds(out, recipe_file, recipe, kind):
+    place = Path(os.path.realpath(out))  # "." has no name, and a link shall stay one
+    if _holds(out, recipe_file, recipe, kind) and not _leftovers(place):
         yield None
         return
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    outdated = out.with_name(f".{out.name}.outdated-{os.getpid()}")
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        (partial / recipe_file).write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
-        if out.exists():  # aside first: `out` is then whole or missing at any moment
-            out.rename(outdated)
-        partial.rename(out)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with in_turn(out, lock_file=place.with_name(f".{place.name}.lock")):
+            _remove_leftovers(place)
+            if _holds(out, recipe_file, recipe, kind):  # by now
+                yield None
+                return
+            if Path.cwd().is_relative_to(place):
+                problem = f"{out}: is where you are, and is replaced as a whole; name a new folder"
+                raise InputError(problem)
+            try:
+                partial = _beside(place, PARTIAL)
+                partial.mkdir()
+                yield partial
+                text = json.dumps(recipe, indent=2) + "\n"
+                (partial / recipe_file).write_text(text, encoding="utf-8")
+                if place.exists():  # aside first: it is then whole or missing at any moment
+                    place.rename(_beside(place, OUTDATED))
+                partial.rename(place)
+            finally:
+                _remove_leftovers(place)
     except OSError as error:
         problem = f"{out}: cannot be written ({error.strerror}); check the folder and the disk"
         raise InputError(problem) from error
-    finally:
-        for leftover in (partial, outdated):
-            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _beside(place: Path, what: str) -> Path:
+    """A hidden sibling of this process's own.
+
+    Processes that a killed one had started may still write into the one that they were given.
+    """
+    return place.with_name(f".{place.name}.{what}-{os.getpid()}")
+
+
+def _leftovers(place: Path) -> list[Path]:
+    """Such siblings of any process."""
+    name = re.compile(rf"\.{re.escape(place.name)}\.({PARTIAL}|{OUTDATED})-\d+")
+    return [path for path in place.parent.glob(".*") if name.fullmatch(path.name)]
+
+
+def _remove_leftovers(place: Path) -> None:
+    """Remove them all: whoever has the lock is alone."""
+    for leftover in _leftovers(place):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _holds(out: Path, recipe_file: str, recipe: dict, kind: str) -> bool:

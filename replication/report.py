@@ -4,7 +4,6 @@ No script, no network: pictures are part of the page, and its own policy forbids
 Every name that comes from data is escaped.
 """
 
-import csv
 import datetime
 import math
 from collections import Counter
@@ -16,7 +15,6 @@ import jinja2
 import markupsafe
 import numpy as np
 
-from preprocessing.errors import InputError
 from preprocessing.store import INDEX, RECIPE, SOURCES, write_text
 from replication.audit.findings import STRENGTHS, Finding
 from replication.audit.papers import audit_paper
@@ -38,7 +36,7 @@ from replication.judging import (
 )
 from replication.performance import read_scores
 from replication.printed import COUNTS, LOSSES
-from replication.records import ENVIRONMENT, read_json
+from replication.records import ENVIRONMENT, read_csv, read_json
 from replication.report_pictures import (
     Album,
     Picture,
@@ -230,7 +228,7 @@ def _stores(paper: str, experiments: Sequence[Experiment]) -> list[dict[str, str
             recipe = read_json(folder / RECIPE)
             if recipe.get("study") != paper:
                 continue
-            index, sources = _read(folder / INDEX), _read(folder / SOURCES)
+            index, sources = read_csv(folder / INDEX), read_csv(folder / SOURCES)
             used = sum(not row.get("reason") for row in sources)
             classes = Counter(row.get("class") or row.get("diagnosis", "") for row in index)
             parameters = recipe.get("parameters", {})
@@ -244,16 +242,6 @@ def _stores(paper: str, experiments: Sequence[Experiment]) -> list[dict[str, str
                 "parameters": ", ".join(f"{k} {v}" for k, v in parameters.items()),
             })  # fmt: skip
     return rows
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{path}: cannot be read ({error}); delete its folder and run again"
-        ) from error
 
 
 def _environments(experiments: Sequence[Experiment]) -> list[tuple[str, dict[str, str]]]:

@@ -140,7 +140,10 @@ def draw_performance(e: Experiment, part: str) -> Path:
     folder = out_folder(e) / FIGURES / REPORT
     folder.mkdir(parents=True, exist_ok=True)
     name = e.name.replace("/", "-")
-    path = folder / f"performance-{e.folders[0].parents[1].name}-{name}-{part}.png"
+    # Another page may be of fewer seeds: each has its own picture.
+    seeds = "_".join(run.name.removeprefix("seed") for run in e.folders)
+    study = e.folders[0].parents[1].name
+    path = folder / f"performance-{study}-{name}-{part}-seed{seeds}.png"
     newest = max((folder / PREDICTIONS).stat().st_mtime for folder in e.folders)
     if not path.exists() or path.stat().st_mtime < newest:
         save_performance(path, read_scores(e, part), f"{e.title}: {part}")

@@ -12,8 +12,6 @@ import random
 import textwrap
 import threading
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from preprocessing.errors import InputError
+from preprocessing.tables import NPZ_ERRORS
 from replication.devices import equal_parts, sharing_strategy, validate
 from replication.fused import (
     with_fused_batch_norm,
@@ -88,9 +87,6 @@ class Training:
     devices: Literal["one", "all"] = "one"
 
 
-# What NumPy and zipfile raise for a damaged .npz.
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zlib.error,
-               zipfile.BadZipFile)  # fmt: skip
 # The last compiled model that may be used again, under its `Training.graph`, the scalars that its
 # optimizer began with, and the run whose chosen weights it holds.
 _compiled: dict[str, keras.Model] = {}
@@ -429,7 +425,7 @@ def _load_state(model: keras.Model, path: Path) -> None:
                 raise ValueError(f"{len(state.files)} arrays, not {len(variables)}")
             for variable, name in zip(variables, state.files, strict=True):
                 variable.assign(state[name])
-    except _UNREADABLE as error:
+    except NPZ_ERRORS as error:
         folder = path.parent
         raise InputError(
             f"{path}: cannot be loaded ({error}); delete {folder} to start over"

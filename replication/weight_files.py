@@ -1,7 +1,6 @@
 """Files of named tensors, .safetensors and PyTorch's: read, converted, loaded into Keras."""
 
 import errno
-import hashlib
 import importlib
 import textwrap
 from collections.abc import Callable, Collection, Mapping
@@ -13,6 +12,7 @@ import safetensors
 import safetensors.numpy
 
 from preprocessing.errors import InputError
+from preprocessing.store import file_sha256
 
 TORCH_SUFFIXES = (".pth", ".pt")
 
@@ -104,19 +104,13 @@ def load_entries(
         variable.assign(values[name])
 
 
-def sha256(path: str | Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def shorten(error: object) -> str:
     """What an error says, on one line."""
     return textwrap.shorten(str(error), 300) or type(error).__name__
 
 
 def _check_name(path: Path) -> None:
-    digest, named = sha256(path), path.stem.rpartition("-")[2]
+    digest, named = file_sha256(path), path.stem.rpartition("-")[2]
     if not digest.startswith(named):
         raise InputError(
             f"{path}: is damaged: its SHA-256 starts with {digest[:8]}, its name says {named}; "

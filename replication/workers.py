@@ -269,10 +269,14 @@ def _count_workers(client, address: str) -> int:
     Raises:
         InputError: there is none, or one of several threads: Keras' seeds and precision are a
             process's, not a thread's.
+        CancelledError: the scheduler is gone.
     """
-    with contextlib.suppress(TimeoutError):
-        client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-    threads = client.nthreads()
+    try:
+        with contextlib.suppress(TimeoutError):
+            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+        threads = client.nthreads()
+    except OSError as error:  # the connection is gone
+        raise CancelledError from error
     if not threads or max(threads.values()) > 1:
         found = f"a worker of {max(threads.values())} threads" if threads else "no worker"
         raise InputError(

@@ -15,6 +15,7 @@ from typing import Literal
 import tyro
 from papers import gather, judge_paper
 
+from preprocessing.errors import InputError
 from replication.cli import run_command
 from replication.report import write_report
 
@@ -45,7 +46,13 @@ def make_report(
     paper: str | None = None,
     margin: float | None = None,
 ) -> Path:
-    """Judge what is finished below the folders and write the page."""
+    """Judge what is finished below the folders and write the page.
+
+    Raises:
+        InputError: no folder is named, or none holds a finished run.
+    """
+    if not out:
+        raise InputError("name a folder with runs, such as replication-output/classroom")
     path = write or out[0] / "report.html"
     experiments, gaps = gather(out, paper, partial=True)
     judgements = [judge_paper(name, found, margin) for name, found in experiments.items()]

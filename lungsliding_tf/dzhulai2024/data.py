@@ -93,6 +93,7 @@ def prepare_frames(config: DzhulaiConfig, crops: bool, say: Callable[[str], None
         return Store(folder)
     if folder.exists():
         say(f"{folder}: recipe or sources changed, preparing it again")
+    store.check_space(folder, sum(_most_frames(config, crops, s) for s in sources) * side**2)
     with StoreWriter(folder, recipe, (side, side)) as writer:
         waiting = [one for one in sources if one.file not in writer.done]
         write = partial(_write_source, config, crops, side)
@@ -136,6 +137,28 @@ def _regions_hash(path: Path) -> str:
     return store.file_sha256(marked) if marked.exists() else ""
 
 
+def _most_frames(config: DzhulaiConfig, crops: bool, source: Video) -> int:
+    """About how many frames or crops of a video the store takes at most, by what is stated of it.
+
+    Of a video that cannot be used none: what is wrong with it is said at its turn.
+    """
+    try:
+        info = video.probe(source.path)
+        there = info.declared_frames
+        stretches = source.intervals or ((0, there),)
+        count = sum(max(min(end, there) - first, 0) for first, end in stretches)
+        if crops:
+            size = (info.height, info.width)
+            grids = [
+                clips.tile_grid(np.array(region.polygon), CROPS, size)
+                for region in roi.load_regions(source.path, info) or ()
+            ]
+            count *= sum(len(clips.spread(tiles, config.max_crops)) for tiles in grids)
+    except InputError:
+        return 0
+    return 2 * count if config.control_frozen else count
+
+
 def _write_source(
     config: DzhulaiConfig,
     crops: bool,
@@ -150,7 +173,6 @@ def _write_source(
         if config.control_frozen:
             make = _with_frozen(make, source, clip_length(config))
         for place, frames in make:
-            store.check_space(writer.folder, frames.nbytes)
             for number, frame in enumerate(frames, start=place["start"]):
                 writer.add(frame, _index_row(source, place, sequences, number))
             sequences += 1

@@ -1,6 +1,7 @@
 """Which videos there are, whose, what they show, and where to cut: both forms of a data folder."""
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -124,8 +125,20 @@ def _parse(path: Path, number: int, entry) -> Video:
         raise InputError(
             f"{where}: {path.parent / shown(name)} does not exist; put its folder of frames there"
         )
-    patient = str(entry.get("patient_id") or "").strip()
+    patient = _parse_patient(where, entry.get("patient_id"))
     return Video(name, video_path, patient, label, intervals, entry.get("phantom") is True)
+
+
+def _parse_patient(where: str, patient) -> str:
+    """The patient that an entry names: "" for none; patient 0 is one."""
+    if patient is None:
+        return ""
+    if type(patient) not in (str, int):  # to isinstance, true and false are numbers
+        raise InputError(
+            f"{where}: patient_id is {shown(json.dumps(patient))}; expected text or a whole "
+            "number: correct it, or leave it out if the patient is unknown"
+        )
+    return str(patient).strip()
 
 
 def read_stretches(source: Video) -> Iterator[tuple[int, Iterator[np.ndarray]]]:

@@ -61,6 +61,32 @@ def further_scans(tmp_path_factory) -> Path:
     ))  # fmt: skip
 
 
+def damage_archive(whole: bytes) -> dict[str, bytes]:
+    """What a few wrong bytes make of a .npz file; each ends in an error of another kind."""
+    header, listed = whole.index(b"PK\3\4"), whole.index(b"PK\1\2")  # of the first array
+    lengths = (whole[header + at : header + at + 2] for at in (26, 28))
+    data = header + 30 + sum(int.from_bytes(length, "little") for length in lengths)
+
+    def changed(*places: tuple[int, bytes]) -> bytes:
+        content = bytearray(whole)
+        for start, new in places:
+            content[start : start + len(new)] = new
+        return bytes(content)
+
+    return {
+        "an impossible block": changed((data, b"\7")),
+        "an unknown compression": changed((header + 8, b"c\0"), (listed + 10, b"c\0")),
+        "an encryption": changed((header + 6, b"\1\0"), (listed + 8, b"\1\0")),
+        "cut short": whole[: len(whole) // 2],
+    }
+
+
+@pytest.fixture(scope="session", name="damage_archive")
+def give_damage_archive():
+    """`damage_archive`, as a fixture so that test modules need not import this one."""
+    return damage_archive
+
+
 @pytest.fixture
 def small_config(scans, tmp_path) -> CnrIemnConfig:
     """A configuration for those scans, in an empty output folder."""

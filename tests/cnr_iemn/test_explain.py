@@ -142,3 +142,14 @@ def test_damaged_maps_are_one_line(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(InputError, match="rise.npz: holds no heat maps"):
         read_maps(path)
+
+
+def test_maps_of_a_damaged_archive_are_one_line_however_it_is_damaged(tmp_path, damage_archive):
+    path = tmp_path / MAPS
+    nothing = np.zeros((1, SIDE, SIDE))
+    save_maps(path, Explained(nothing, np.array(ONE[:1]), nothing, nothing))
+    for how, content in damage_archive(path.read_bytes()).items():
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="rise.npz: holds no heat maps") as error:
+            read_maps(path)
+        assert "\n" not in str(error.value), how

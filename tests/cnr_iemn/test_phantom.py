@@ -237,9 +237,10 @@ def test_other_folders_are_no_phantoms(tmp_path):
         is_phantom(tmp_path)
 
 
-def test_a_missing_or_broken_truth_is_named(tmp_path):
+def test_a_missing_or_broken_truth_is_named(folder, tmp_path, damage_archive):
     (tmp_path / "truth").mkdir()
-    for content in (None, b"", b"PK\x03\x04 cut short"):
+    damaged = damage_archive((folder / "truth" / "P001.npz").read_bytes()).values()
+    for content in (None, b"", b"PK\x03\x04 cut short", *damaged):
         if content is not None:
             (tmp_path / "truth" / "P001.npz").write_bytes(content)
         with pytest.raises(InputError, match="P001.npz"):

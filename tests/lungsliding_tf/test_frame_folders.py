@@ -229,6 +229,7 @@ def test_complete_folder_is_left_alone_and_another_form_is_not_replaced(small, t
         ({"heights": (450, 360)}, "heights"),
         ({"second_videos": 0.6}, "second_videos"),
         ({"minimum_frames": 0}, "minimum_frames"),
+        ({"n_jobs": 0}, "n_jobs=0: expected at least 1"),
     ],
 )
 def test_impossible_arguments_are_refused(tmp_path, wrong, message):

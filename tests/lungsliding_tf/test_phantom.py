@@ -22,6 +22,7 @@ from lungsliding_tf import floors, phantom, speckle
 from lungsliding_tf.phantom import PhantomConfig, draw_cohort, marked_region, render, write_dataset
 from preprocessing.errors import InputError
 from preprocessing.video import probe, unified_geometry, unify
+from replication.metrics import Predictions
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = (2.0, 2.0)  # seconds: one clip of 60 frames a patient
@@ -343,6 +344,12 @@ def test_impossible_configurations_are_refused(wrong):
         PhantomConfig(**wrong)
 
 
+def test_no_process_at_all_is_refused(tmp_path):
+    with pytest.raises(InputError, match="n_jobs=0: expected at least 1"):
+        write_dataset(tmp_path / "set", SMALL, progress=False, n_jobs=0)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_command_writes_a_data_set_and_names_errors(tmp_path):
     command = [
         sys.executable,
@@ -378,6 +385,19 @@ def test_floors_on_clips_with_known_answers():
     assert floors.frame_features(frozen[0])["gradient"] == 0
     with pytest.raises(ValueError, match="uint8"):
         floors.frame_difference(noise.astype(float))
+
+
+def test_features_and_floors_are_measured_by_the_same_functions(monkeypatch):
+    noise = np.random.default_rng(1).integers(0, 255, (20, 8, 8), dtype=np.uint8)
+    measured = floors.clip_features(noise)
+    for name in floors.FLOORS:
+        assert measured[name] == getattr(floors, name)(noise)
+    monkeypatch.setattr(floors, "FLOORS", {"level": lambda clip: float(clip.mean())})
+    clips = [np.full((4, 8, 8), level, np.uint8) for level in (9, 1, 8, 2, 7, 3)]
+    assert floors.clip_features(clips[0])["level"] == 9
+    units, labels = np.arange(6).astype(str), np.array([1, 0] * 3)
+    found = floors.auroc_floors(clips, Predictions(units, units, labels, np.full(6, 0.5)))
+    assert list(found) == ["level"] and found["level"]["clip"]["floor"] == 1
 
 
 def test_floor_auroc_is_two_sided():

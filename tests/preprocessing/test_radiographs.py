@@ -4,6 +4,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+import SimpleITK
 from PIL import Image, PngImagePlugin
 
 from preprocessing import radiographs
@@ -222,6 +223,12 @@ def test_dicom_without_window_uses_its_range_and_8_bits_stay(tmp_path):
     assert np.array_equal(read_radiograph(zero), picture)
     flat = write_dicom(tmp_path / "flat.dcm", np.full((HEIGHT, WIDTH), 900, np.uint16))
     assert not read_radiograph(flat).any()
+
+
+def test_dicom_is_read_without_the_librarys_own_warnings(tmp_path):
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(True)
+    read_radiograph(write_dicom(tmp_path / "a.dcm", gray_picture()))
+    assert not SimpleITK.ProcessObject.GetGlobalWarningDisplay()
 
 
 def test_dicom_without_preamble_or_modality(tmp_path):

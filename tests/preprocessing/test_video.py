@@ -166,6 +166,18 @@ def test_writing_no_frames_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_hidden_files_and_folders_are_no_videos(tmp_path, make_video):
+    path = make_video(tmp_path / "a.mp4", counting_frames(3), 30.0, "mp4v")
+    (tmp_path / "._a.mp4").write_bytes(b"a note of macOS")
+    (tmp_path / ".a.partial.mp4").write_bytes(path.read_bytes()[:100])
+    (tmp_path / ".frames").mkdir()
+    cv2.imwrite(str(tmp_path / ".frames" / "0.png"), np.zeros((32, 32), np.uint8))
+    assert video.list_videos(tmp_path) == [path]
+    path.unlink()
+    with pytest.raises(InputError, match="no video found"):
+        video.list_videos(tmp_path)
+
+
 def test_a_picture_beside_the_videos_is_not_a_frame_folder(tmp_path, make_video):
     path = make_video(tmp_path / "v.avi", counting_frames(3), 30.0, "MJPG")
     cv2.imwrite(str(tmp_path / "probe.png"), np.zeros((8, 8), np.uint8))

@@ -16,7 +16,7 @@ from replication.experiments import load_experiments
 from replication.judgement import Judgement
 from replication.records import write_csv, write_json
 from replication.report import write_report
-from replication.report_pictures import Album, caption_of
+from replication.report_pictures import Album, caption_of, draw_performance
 from replication.verdict import judge_runs
 
 PLANTED = "<script>alert('planted')</script>"
@@ -153,6 +153,19 @@ def test_the_summary_counts_leaky_numbers_apart(tmp_path, binary_run, monkeypatc
     assert "LEAKY: how far the margin decides" in text
     assert text.count("By chance alone about 0.2 of the 4 whose printed k of n is known") == 2
     assert "at most" not in text and "takes tiles, clips, slices and films as independent" in text
+
+
+def test_a_picture_of_other_seeds_is_another_picture(tmp_path, binary_run):
+    answers = [(1, 0.9), (0, 0.2), (1, 0.4), (0, 0.6)]
+    folders = [binary_run(tmp_path, "e", answers, seed=seed) for seed in range(3)]
+    (one,), (all_three,) = load_experiments(folders[:1]), load_experiments(folders)
+    first = draw_performance(one, "test")
+    drawn = first.read_bytes()
+    second = draw_performance(all_three, "test")
+    assert (first.name, second.name) == (
+        "performance-kolarik2023-e-test-seed0.png", "performance-kolarik2023-e-test-seed0_1_2.png",
+    )  # fmt: skip
+    assert second.read_bytes() != drawn == draw_performance(one, "test").read_bytes()
 
 
 def test_large_pictures_shrink_and_what_does_not_fit_is_told(tmp_path):

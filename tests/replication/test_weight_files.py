@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from preprocessing.errors import InputError
-from replication.weight_files import convert_to_safetensors, load_entries, read_tensors, sha256
+from replication.weight_files import convert_to_safetensors, load_entries, read_tensors
 
 
 class Variable:
@@ -62,7 +62,6 @@ def test_the_digest_in_a_published_name_is_checked_before_pytorch_is_asked_for(
     whole, damaged = (tmp_path / f"net-{d}.pth" for d in (digest[:8], "01234567"))
     for path in (whole, damaged):
         path.write_bytes(b"tensors")
-    assert sha256(damaged) == digest
     published = [whole.name, damaged.name]
     with pytest.raises(InputError, match="need the extra `torch`"):
         read_tensors(whole, published)

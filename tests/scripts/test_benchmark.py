@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -245,9 +246,29 @@ def test_a_partner_answers_each_line(partner_of):
         assert [echo("one"), echo("two"), echo()] == ["ONE", "TWO", "done"]
 
 
-def test_a_partner_that_fails_tells_why(partner_of):
+def test_a_partner_that_fails_tells_why_and_leaves_nothing_open(partner_of, rows, monkeypatch):
+    started, popen = [], subprocess.Popen
+
+    def start(*arguments, **settings):
+        started.append((popen(*arguments, **settings), settings["stderr"]))
+        return started[0][0]
+
+    monkeypatch.setattr(rows("partner").subprocess, "Popen", start)
     with pytest.raises(RuntimeError, match="no such device"):
         partner_of("raise OSError('no such device')")
+    ((process, errors),) = started
+    assert process.stdin.closed and process.stdout.closed and errors.closed
+
+
+def test_a_partner_that_ends_between_two_calls_tells_why(partner_of):
+    program = (
+        "import sys\nfrom benchmark_rows.partner import ANSWER\n"
+        "print(ANSWER + 'up', flush=True)\nsys.exit('out of memory')\n"
+    )
+    with pytest.raises(RuntimeError, match="the partner ended with 1:\nout of memory"):
+        with partner_of(program) as partner:
+            partner._process.wait()
+            partner("one")
 
 
 def test_a_row_has_a_process_of_its_own_and_a_killed_one_loses_no_other(rows, monkeypatch):

@@ -205,3 +205,6 @@ def test_make_phantom_refuses_impossible_cohorts(call, tmp_path):
     arguments = ["ultrasound", "--out", tmp_path / "p", "--present", "-1"]
     code, _, err = call("scripts/make_phantom.py", *arguments)
     assert code == 2 and "at least one patient" in one_line(err)
+    for kind in ("ultrasound", "frames"):
+        code, _, err = call("scripts/make_phantom.py", kind, "--out", tmp_path / "p", "--jobs", "0")
+        assert code == 2 and "jobs=0: expected at least 1" in one_line(err)

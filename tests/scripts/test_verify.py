@@ -218,6 +218,8 @@ def test_a_report_says_which_seeds_are_missing(call, tmp_path):
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "has no seed1, but seed2" in page and "report.html" in out
     assert str(tmp_path.parent) not in page  # a page is handed on
+    code, _, err = call("scripts/report.py")
+    assert code == 2 and "name a folder with runs" in err
     code, _, err = call("scripts/report.py", tmp_path / "runs", "--paper", "vbreathnet")
     assert code == 2 and "holds no finished run of vbreathnet" in err
 

@@ -1,6 +1,7 @@
 """Stores of frames, crops and flow."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,6 +72,29 @@ def test_any_number_of_jobs_writes_the_same_frames_and_flow(config, tmp_path, cr
         paths = sorted(changed.out.glob("stores/*/*"))
         files.append({str(p.relative_to(changed.out)): p.read_bytes() for p in paths})
     assert files[0] == files[1] and len(files[0]) == 2 * 4
+
+
+@pytest.mark.parametrize(
+    ("crops", "changes", "bytes_needed"),
+    [
+        (False, {}, 12 * 24 * 32 * 32),
+        (False, {"size": 48, "control_frozen": True}, 2 * 12 * 24 * 48 * 48),
+        (True, {}, 12 * 24 * 32 * 32),
+    ],
+)
+def test_a_disk_too_small_for_the_store_is_refused_before_any_work(
+    config, tmp_path, monkeypatch, crops, changes, bytes_needed
+):
+    disk = {"free": bytes_needed - 1}
+    monkeypatch.setattr(
+        "preprocessing.store.shutil.disk_usage", lambda _: SimpleNamespace(**disk)
+    )
+    changed = replace(config, out=tmp_path, **changes)
+    with pytest.raises(InputError, match="the store needs about .* free some space"):
+        prepare_frames(changed, crops, silent)
+    assert not list(tmp_path.iterdir())
+    disk["free"] = bytes_needed
+    assert prepare_frames(changed, crops, silent).samples.nbytes == bytes_needed
 
 
 def test_crops_need_a_marked_region(config, write_cohort, tmp_path):

@@ -21,6 +21,8 @@ def test_the_released_form_is_read(tmp_path, write_video, write_list):
     one, two = read_sources(write_list(tmp_path, [no_patient, other]))
     assert (one.file, one.label, one.patient, one.is_phantom) == ("a.mp4", 1, "", False)
     assert (two.file, two.label, two.patient, two.is_phantom) == ("b.mp4", 0, "7", True)
+    numbered = [{**no_patient, "patient_id": 0}, {**other, "patient_id": " p 1 "}]
+    assert [v.patient for v in read_sources(write_list(tmp_path, numbered))] == ["0", "p 1"]
     stretches = [(first, len(list(frames))) for first, frames in read_stretches(one)]
     assert stretches == [(1, 2), (5, 4)], "the end of an interval is not a part of it"
 
@@ -82,6 +84,9 @@ def test_missing_and_odd_frames_are_named(tmp_path, write_video, write_list):
         ([ENTRY, ENTRY], "names a.mp4 twice"),
         ([{"video_name": "a.mp4"}], "entry 1: is malformed"),
         (["a.mp4"], "entry 1: is malformed"),
+        ([{**ENTRY, "patient_id": True}], "entry 1: patient_id is true; expected text or a whole"),
+        ([{**ENTRY, "patient_id": 7.5}], "entry 1: patient_id is 7.5; expected text or a whole"),
+        ([{**ENTRY, "patient_id": ["p1"]}], r"patient_id is \[.p1.\]; expected text or a whole"),
     ],
 )
 def test_bad_lists_are_refused_in_one_line(tmp_path, entries, message, write_video, write_list):
