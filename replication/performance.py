@@ -18,7 +18,7 @@ from sklearn.metrics import (
 from replication.experiments import Experiment
 from replication.figures import LINE_COLOURS, draw_confusion, new_figure, save_figure
 from replication.metrics import THRESHOLD, read_predictions
-from replication.multiclass import read_class_predictions
+from replication.multiclass import ClassPredictions, confusion_matrix, read_class_predictions
 from replication.records import PREDICTIONS, read_csv
 
 # Ours: bins of equal numbers of samples, since most scores lie near 0 and 1; fewer where there are
@@ -28,35 +28,21 @@ SCORE = "score_"  # how the columns of scores begin
 
 
 @dataclass(frozen=True)
-class Scores:
+class Scores(ClassPredictions):
     """The scores of one run on one part.
 
-    Attributes:
-        classes: names, in the order of the columns.
-        names, patients: of each sample.
-        labels: int (n,), indices into `classes`.
-        values: float (n, classes), probabilities.
+    `by_threshold`: of two classes the second is the positive one, which a threshold decides, as
+    the metrics of such a run have it; else the highest score decides.
     """
 
-    classes: tuple[str, ...]
-    names: np.ndarray
-    patients: np.ndarray
-    labels: np.ndarray
-    values: np.ndarray
+    by_threshold: bool = False
 
     @property
     def predicted(self) -> np.ndarray:
         """int (n,): the class that each sample is said to be."""
-        if len(self.classes) == 2:
-            return (self.values[:, 1] >= THRESHOLD).astype(int)
-        return self.values.argmax(axis=1)
-
-    @property
-    def confusion(self) -> np.ndarray:
-        """int (classes, classes): rows are the true class."""
-        size = len(self.classes)
-        cells = np.bincount(self.labels * size + self.predicted, minlength=size * size)
-        return cells.reshape(size, size)
+        if self.by_threshold:
+            return (self.scores[:, 1] >= THRESHOLD).astype(int)
+        return super().predicted
 
     @property
     def drawn(self) -> list[int]:
@@ -80,7 +66,8 @@ def read_scores(e: Experiment, part: str) -> list[Scores]:
         p = read_predictions(file, part, positive).by_unit(e.config.get("vote", "mean"))
         values = np.stack([1 - p.scores, p.scores], axis=1)
         other = others[0] if len(others) == 1 else f"not {positive}"
-        found.append(Scores((other, positive), p.units, p.patients, p.labels, values))
+        classes = (other, positive)
+        found.append(Scores(classes, p.units, p.patients, p.labels, values, by_threshold=True))
     return found
 
 
@@ -97,7 +84,7 @@ def save_performance(path: Path, runs: Sequence[Scores], title: str) -> None:
     """
     figure = new_figure(width=8.4, height=8.0)
     (matrix, roc), (recall, calibration) = figure.subplots(2, 2)
-    draw_confusion(matrix, runs[0].confusion, runs[0].classes)
+    draw_confusion(matrix, confusion_matrix(runs[0]), runs[0].classes)
     matrix.set_ylabel("true class")
     matrix.set_title("confusion matrix" + (", first seed" if len(runs) > 1 else ""), fontsize=10)
     for draw, axis in ((_draw_roc, roc), (_draw_recall, recall), (_draw_calibration, calibration)):
@@ -138,7 +125,7 @@ def _draw_class(
     for scores in (scores for scores in runs if class_number in scores.drawn):
         truth = (scores.labels == class_number).astype(int)
         lines += axis.plot([], [], **style)
-        name, value = draw(axis, truth, scores.values[:, class_number], style)
+        name, value = draw(axis, truth, scores.scores[:, class_number], style)
         measured.append(value)
     lines[0].set_label(f"{classes[class_number]}: {name} {np.mean(measured):.3f}")
 

@@ -202,12 +202,12 @@ def surest_errors(e: Experiment) -> list[dict[str, str]]:
     part = next(iter(shown_parts(e)))
     scores = read_scores(e, part)[0]
     said = scores.predicted
-    sure = scores.values[np.arange(len(said)), said]
+    sure = scores.scores[np.arange(len(said)), said]
     wrong = np.flatnonzero(said != scores.labels)
     worst = wrong[np.argsort(-sure[wrong], kind="stable")][:SUREST_ERRORS]
     return [
         {
-            "sample": str(scores.names[i]),
+            "sample": str(scores.samples[i]),
             "patient": str(scores.patients[i]),
             "part": part,
             "is": scores.classes[scores.labels[i]],

@@ -28,8 +28,8 @@ def test_scores_of_one_class_have_both_names_and_the_same_matrix(tmp_path, binar
     (e,) = load_experiments([binary_run(tmp_path, "e", ANSWERS)])
     (scores,) = read_scores(e, "test")
     assert scores.classes == ("absent", "present") and scores.drawn == [1]
-    np.testing.assert_allclose(scores.values.sum(axis=1), 1)
-    (tn, fp), (fn, tp) = scores.confusion
+    np.testing.assert_allclose(scores.scores.sum(axis=1), 1)
+    (tn, fp), (fn, tp) = confusion_matrix(scores)
     assert (tp, fn, tn, fp) == (2, 1, 2, 1)
     labels, values = (np.array(column) for column in zip(*ANSWERS, strict=True))
     assert binary_metrics(labels, values)["sensitivity"] == tp / (tp + fn)
@@ -40,7 +40,7 @@ def test_scores_of_classes_have_the_matrix_of_the_metrics(tmp_path, class_run):
     (e,) = load_experiments([folder])
     (scores,) = read_scores(e, "val")
     predictions = read_class_predictions(folder / "predictions.csv", "val", e.classes)
-    np.testing.assert_array_equal(scores.confusion, confusion_matrix(predictions))
+    np.testing.assert_array_equal(confusion_matrix(scores), confusion_matrix(predictions))
     assert scores.drawn == [0, 1, 2]
 
 
