@@ -2,6 +2,7 @@
 
     python scripts/cpu_settings.py                       # the table of docs/cpu_settings.md
     python scripts/cpu_settings.py --family vbreathnet   # a column of it, in minutes
+    python scripts/cpu_settings.py --layout --repeats 15 # channels first against channels last
 
 Most settings are read when a process starts. Each setting therefore has a process of its own; all
 of a family are there at once and take one step in turns, so that a busy machine slows all alike.
@@ -67,6 +68,8 @@ class Arguments:
     """Which settings; the project's own is always measured."""
     repeats: int = 5
     """Steps of each process."""
+    layout: bool = False
+    """Compare the two memory layouts, in a convolution of two and of three dimensions, instead."""
 
 
 # ---- a process with its settings --------------------------------------------------------------
@@ -183,6 +186,49 @@ def measure(family: Family, names: list[str], repeats: int) -> dict[str, np.ndar
     return {name: None if found is None else np.array(found) for name, found in seconds.items()}
 
 
+def compare_layouts(repeats: int) -> list[str]:
+    """A step of one convolution channels first, in turns with the same channels last."""
+    lines = []
+    # As in the middle of V-BreathNet or a ResNet, and of a ResNet3D.
+    for name, sides in (("2D, 16 x 56 x 56 x 64", (56, 56)), ("3D, 16 x 15^3 x 64", (15, 15, 15))):
+        steps = [_convolution_step(sides, 64, first) for first in (False, True)]
+        seconds = np.array([[_seconds(step) for step in steps] for _ in range(repeats + 2)])[2:]
+        ratios = seconds[:, 1] / seconds[:, 0]
+        spread = f"{np.median(ratios):.2f} [{ratios.min():.2f}, {ratios.max():.2f}]"
+        last = f"{np.median(seconds[:, 0]):.3f} s"
+        lines.append(f"{name}: channels last {last}, channels first {spread}")
+    return lines
+
+
+def _convolution_step(sides: tuple[int, ...], channels: int, first: bool) -> Callable[[], object]:
+    """Forward and backward through a 3-wide convolution of 16 samples."""
+    import tensorflow as tf
+
+    space = "DHW"[-len(sides):]
+    shape = (16, channels, *sides) if first else (16, *sides, channels)
+    data_format = f"NC{space}" if first else f"N{space}C"
+    convolve = tf.nn.conv2d if len(sides) == 2 else tf.nn.conv3d
+    samples = tf.random.normal(shape)
+    kernel = tf.Variable(tf.random.normal((*[3] * len(sides), channels, channels)))
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            tape.watch(samples)
+            ones = (1,) * (len(sides) + 2)
+            found = convolve(samples, kernel, ones, "SAME", data_format=data_format)
+            loss = tf.reduce_sum(found**2)
+        return tape.gradient(loss, (samples, kernel))
+
+    return lambda: step()[1].numpy()
+
+
+def _seconds(step: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    step()
+    return time.perf_counter() - started
+
+
 def format_cells(seconds: dict[str, np.ndarray | None]) -> dict[str, str]:
     """For each setting its ratios to the project's own; for that its seconds."""
     reference = seconds[AS_SET]
@@ -207,6 +253,11 @@ def format_table(cells: dict[str, dict[str, str]], names: list[str]) -> str:
 def main() -> None:
     """Measure and print."""
     arguments = tyro.cli(Arguments, description=__doc__)
+    if arguments.layout:
+        with quiet_start():
+            import tensorflow  # noqa: F401
+        print(*compare_layouts(arguments.repeats), sep="\n")
+        return
     names = [AS_SET, *(name for name in arguments.setting if name != AS_SET)]
     cells = {}
     for family in arguments.family:

@@ -1,6 +1,7 @@
 """The scripts that measure where time goes, and what settings of TensorFlow cost."""
 
 import importlib
+import re
 import subprocess
 import sys
 import time
@@ -107,3 +108,10 @@ def test_a_network_that_takes_no_step_says_why(script, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "no backend")
     with pytest.raises(InputError, match="cmwra takes no step .*no backend.*; nothing to compare"):
         cpu_settings.measure("cmwra", [cpu_settings.AS_SET], 1)
+
+
+def test_layouts_are_compared_by_the_same_convolution(script):
+    cpu_settings = script("cpu_settings")
+    of_two, of_three = cpu_settings.compare_layouts(1)
+    pattern = r"[23]D, .*: channels last [\d.]+ s, channels first ([\d.]+) \[\1, \1\]"
+    assert re.fullmatch(pattern, of_two) and re.fullmatch(pattern, of_three)
