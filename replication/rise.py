@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from skimage.transform import resize
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 # Ours: CNR-IEMN, section 4.5, names RISE without parameters; these are the RISE paper's.
@@ -95,7 +96,9 @@ def rise(
     # Whole batches only: Keras traces a model anew for a batch of another size.
     batches = -(-masks // batch_size)
     look_every = 2 * max(LOOK_EVERY // (2 * batch_size), 1)  # either half has as many masks
-    with tqdm(total=batches * batch_size, unit=" masks", disable=None if progress else True) as bar:
+    bar = tqdm(total=batches * batch_size, unit=" masks", disable=None if progress else True)
+    # More of OpenBLAS' threads spin on after each product and keep the cores from the model.
+    with bar, threadpool_limits(1, user_api="blas"):
         for batch in range(batches):
             made = _make_masks(rng, batch_size, keep, rows, columns)
             for channel in range(image.shape[-1]):  # NumPy is slow where its inner loop is 3 long

@@ -218,25 +218,7 @@ def fit(
     if history:
         _load_state(model, _state_path(run, len(history) - 1))
     for epoch in range(len(history), training.epochs):
-        started = time.perf_counter()
-        _seed_dropout(model, training.seed, epoch)
-        if training.learning_rate:
-            model.optimizer.learning_rate = training.learning_rate(epoch)
-        data = training.train_data(epoch)
-        logs = model.fit(
-            equal_parts(data, strategy.num_replicas_in_sync) if strategy else data,
-            validation_data=None if strategy else training.val_data,
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            shuffle=False,  # train_data has already ordered the epoch
-            verbose=0,
-            callbacks=[_ProgressBar(f"epoch {epoch + 1} of {training.epochs}")],
-        ).history
-        row = {"epoch": epoch, **{name: values[-1] for name, values in logs.items()}}
-        if strategy and training.val_data is not None:
-            row |= validate(judge, model, training.val_data)
-        row["learning_rate"] = float(_as_numpy(model.optimizer.learning_rate))
-        row["seconds"] = time.perf_counter() - started
+        row = _train_epoch(model, judge, training, epoch, strategy)
         if not np.isfinite([row["loss"], row.get("val_loss", 0.0)]).all():
             raise InputError(
                 f"{run.path}: the loss became {row['loss']} in epoch {epoch + 1}; "
@@ -247,18 +229,47 @@ def fit(
         write_csv(run.path / HISTORY, history)
         figures = [f"{k} {v:.3f}" for k, v in row.items() if k == "loss" or k.startswith("val_")]
         say(f"epoch {epoch + 1} of {training.epochs}: {', '.join(figures)}, {row['seconds']:.0f} s")
-        kept = {_state_path(run, epoch), _state_path(run, best_epoch(history, training.chosen_by))}
-        for state in run.path.glob("state-*.npz"):
-            if state not in kept:
-                state.unlink()
+        _remove_states(run, {epoch, best_epoch(history, training.chosen_by)})
     best = best_epoch(history, training.chosen_by)
     if best != len(history) - 1:  # the model holds the last one's
         _load_state(model, _state_path(run, best))
     save_model(model, run.path / MODEL)
     if training.graph:
         _weights_of[training.graph] = run.path
-    for state in run.path.glob("state-*.npz"):
-        state.unlink()
+    _remove_states(run, set())
+
+
+def _train_epoch(
+    model: keras.Model,
+    judge: keras.Model | None,
+    training: Training,
+    epoch: int,
+    strategy: tf.distribute.Strategy | None,
+) -> dict[str, float]:
+    """One epoch's training and validation; its row of history.csv.
+
+    `judge` validates a model whose batches are shared by a strategy: see `replication.devices`.
+    """
+    started = time.perf_counter()
+    _seed_dropout(model, training.seed, epoch)
+    if training.learning_rate:
+        model.optimizer.learning_rate = training.learning_rate(epoch)
+    data = training.train_data(epoch)
+    logs = model.fit(
+        equal_parts(data, strategy.num_replicas_in_sync) if strategy else data,
+        validation_data=None if strategy else training.val_data,
+        initial_epoch=epoch,
+        epochs=epoch + 1,
+        shuffle=False,  # train_data has already ordered the epoch
+        verbose=0,
+        callbacks=[_ProgressBar(f"epoch {epoch + 1} of {training.epochs}")],
+    ).history
+    row = {"epoch": epoch, **{name: values[-1] for name, values in logs.items()}}
+    if strategy and training.val_data is not None:
+        row |= validate(judge, model, training.val_data)
+    row["learning_rate"] = float(_as_numpy(model.optimizer.learning_rate))
+    row["seconds"] = time.perf_counter() - started
+    return row
 
 
 @contextlib.contextmanager
@@ -406,6 +417,14 @@ def count_parameters(model: keras.Model) -> dict[str, int]:
 
 def _state_path(run: RunFolder, epoch: int) -> Path:
     return run.path / f"state-{epoch:04d}.npz"
+
+
+def _remove_states(run: RunFolder, kept: set[int]) -> None:
+    """Remove the states of all epochs but some."""
+    paths = {_state_path(run, epoch) for epoch in kept}
+    for state in run.path.glob("state-*.npz"):
+        if state not in paths:
+            state.unlink()
 
 
 def _save_state(model: keras.Model, path: Path) -> None:
