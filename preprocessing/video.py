@@ -80,6 +80,10 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
+def _is_hidden(path: Path, below: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(below).parts)
+
+
 def list_videos(path: Path) -> list[Path]:
     """All videos and PNG frame folders at or below `path`, sorted by name.
 
@@ -92,7 +96,7 @@ def list_videos(path: Path) -> list[Path]:
         raise InputError(f"{path}: no such file or folder; give a video or a folder of videos")
     if path.is_file() and is_video(path):
         return [path]
-    found = sorted(p for p in path.rglob("*") if not p.name.startswith(".") and is_video(p))
+    found = sorted(p for p in path.rglob("*") if not _is_hidden(p, path) and is_video(p))
     if not found and is_video(path):  # frames, and no videos below: a picture beside them is none
         return [path]
     if not found:

@@ -87,6 +87,8 @@ class Training:
     devices: Literal["one", "all"] = "one"
 
 
+# Settings that stand in older runs' config.json although they determine no training.
+RETIRED = {"smooth_samples", "paper_data", "mmode_frames", "mmode_height", "mmode_columns"}
 # The last compiled model that may be used again, under its `Training.graph`, the scalars that its
 # optimizer began with, and the run whose chosen weights it holds.
 _compiled: dict[str, keras.Model] = {}
@@ -461,7 +463,8 @@ def _as_numpy(variable: keras.Variable) -> np.ndarray:
 
 
 def _differing_keys(earlier: dict, now: dict) -> list[str]:
-    keys = [k for k in sorted(earlier.keys() | now.keys()) if earlier.get(k) != now.get(k)]
+    asked = (earlier.keys() - RETIRED) | now.keys()
+    keys = [k for k in sorted(asked) if earlier.get(k) != now.get(k)]
     return [
         "its source files have changed since" if k == "store"
         else f"{k}={earlier.get(k)!r}, now {now.get(k)!r}"

@@ -16,7 +16,7 @@ from preprocessing.radiographs import (
     resize_radiograph,
 )
 from preprocessing.roi import Region
-from preprocessing.store import remembered_sha256
+from preprocessing.store import file_sha256
 from preprocessing.video import VideoInfo
 from replication.batches import to_network_input
 from vbreathnet.config import VBreathNetConfig
@@ -114,7 +114,7 @@ def fingerprint_of_marks(config: VBreathNetConfig, samples: Samples) -> str:
         region_file = roi.roi_path(config.data / file, config.roi_dir)
         for path in (region_file, lung_mask_path(config.data, file)):
             if path is not None and path.exists():
-                digest.update(f"{file} {remembered_sha256(path)} ".encode())
+                digest.update(f"{file} {file_sha256(path)} ".encode())
     return digest.hexdigest()
 
 

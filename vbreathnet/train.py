@@ -8,13 +8,14 @@ import keras
 import numpy as np
 
 from preprocessing import splits
+from preprocessing.errors import InputError
 from preprocessing.store import Store
 from replication import run, verdict
 from replication.batches import to_network_input
 from replication.claims import format_claims, judge_order
 from replication.environment import describe_environment, set_precision
 from replication.occupied import in_turn
-from replication.records import HISTORY, write_csv
+from replication.records import CONFIG, HISTORY, MODEL, read_json, write_csv
 from replication.run import RunFolder, Training, read_history
 from replication.workers import do_all
 from vbreathnet import crop, pictures
@@ -155,6 +156,7 @@ def experiment_name(config: VBreathNetConfig, model: str, rate: float) -> str:
 def _run_folder(
     config: VBreathNetConfig, store: Store, model: str, rate: float, seed: int
 ) -> RunFolder:
+    path = config.out / "runs" / STUDY / experiment_name(config, model, rate) / f"seed{seed}"
     names = SHARED_SETTINGS + (VBREATHNET_SETTINGS if model == "v-breathnet" else ())
     settings = {name: getattr(config, name) for name in names}
     settings |= {"study": STUDY, "seed": seed, "model": model, "store": store.fingerprint}
@@ -167,12 +169,21 @@ def _run_folder(
             "transfer_head": config.transfer_head,
         }
         if config.weights not in (IMAGENET, RANDOM):  # several files may bear one name
-            settings["weights_sha256"] = digest_of(model, config.image_size, config.weights)
+            settings["weights_sha256"] = _weights_digest(config, model, path)
     # Another learning rate than the paper's is ours alone: no line of its tables.
     in_paper = model == "v-breathnet" or rate == PAPER_TRANSFER_RATE
     settings |= {"paper_row": PAPER_ROWS[model] if in_paper else "", "paper_dataset": ""}
-    name = experiment_name(config, model, rate)
-    return RunFolder(config.out / "runs" / STUDY / name / f"seed{seed}", settings, config.margin)
+    return RunFolder(path, settings, config.margin)
+
+
+def _weights_digest(config: VBreathNetConfig, model: str, run_path: Path) -> str:
+    """SHA-256 of the given weight file; if it is gone, as a trained run has recorded it."""
+    try:
+        return digest_of(model, config.image_size, config.weights)
+    except InputError:
+        if not (run_path / MODEL).exists():
+            raise
+        return read_json(run_path / CONFIG).get("weights_sha256", "")
 
 
 def _train(

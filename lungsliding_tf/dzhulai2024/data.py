@@ -146,7 +146,8 @@ def _most_frames(config: DzhulaiConfig, crops: bool, source: Video) -> int:
         info = video.probe(source.path)
         there = info.declared_frames
         stretches = source.intervals or ((0, there),)
-        count = sum(max(min(end, there) - first, 0) for first, end in stretches)
+        # A folder may hold the frames of its stretches alone, under their numbers in the video.
+        count = sum(min(end - first, there) for first, end in stretches)
         if crops:
             size = (info.height, info.width)
             grids = [

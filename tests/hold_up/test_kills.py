@@ -8,8 +8,10 @@ seconds, a command that goes on where another was killed only imports libraries.
 lasts on this machine, the undisturbed run tells.
 """
 
+import contextlib
 import csv
 import json
+import os
 import random
 import shutil
 import signal
@@ -23,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from replication.occupied import LOCK, RUN_LOCK
+from replication.occupied import RUN_LOCK
 from replication.report_pictures import REPORT
 
 pytestmark = [
@@ -65,14 +67,21 @@ def locked(pattern: str) -> Callable[[Path, int], bool]:
 
     def in_hand(out: Path, started: int) -> bool:
         held = Path("/proc/locks").read_text()
-        return any(f":{lock.stat().st_ino} " in held for lock in out.glob(pattern))
+        return any(f":{state.st_ino} " in held for state in states(out, pattern))
 
     return in_hand
 
 
 def written(pattern: str) -> Callable[[Path, int], bool]:
     """Whether one of these files was written since a command started."""
-    return lambda out, started: any(p.stat().st_mtime_ns > started for p in out.glob(pattern))
+    return lambda out, started: any(s.st_mtime_ns > started for s in states(out, pattern))
+
+
+def states(out: Path, pattern: str) -> Iterator[os.stat_result]:
+    """Of the files of a pattern; the command may remove one meanwhile."""
+    for path in out.glob(pattern):
+        with contextlib.suppress(FileNotFoundError):
+            yield path.stat()
 
 
 @dataclass(frozen=True)
@@ -87,15 +96,26 @@ class Study:
         return [*self.command, "--data", str(data), "--out", str(out)]
 
 
-ALONE, IN_RUN = locked(LOCK), locked(f"runs/**/{RUN_LOCK}")
+def prepare(store: str, kills: int, share: float) -> Stage:
+    partial = f"stores/{store}.partial"
+    return Stage("prepare", partial, f"stores/{store}", written(f"{partial}/*"), kills, share)
+
+
+def training_and_evaluation(run: str, kills: tuple[int, int]) -> tuple[Stage, Stage]:
+    model, in_hand = f"{run}/model.keras", locked(f"{run}/{RUN_LOCK}")
+    return (
+        Stage("training", f"{run}/config.json", model, in_hand, kills[0], 0.7),
+        Stage("evaluation", model, f"{run}/metrics.json", in_hand, kills[1], 0.5),
+    )
+
+
 MMODE = "runs/kolarik2023/mmode_resnet18-64-frame/seed0"
 KOLARIK = Study(
     ("scripts/train_kolarik2023.py", "--cell", "64-frame", "--mmode-columns", "4", "--epochs", "5",
      "--batch-size", "4", "--smooth-samples", "2"),
     (
-        Stage("prepare", "stores/64-frame.partial", "stores/64-frame", ALONE, 6, 0.4),
-        Stage("training", f"{MMODE}/config.json", f"{MMODE}/model.keras", IN_RUN, 7, 0.8),
-        Stage("evaluation", f"{MMODE}/model.keras", f"{MMODE}/metrics.json", IN_RUN, 5, 0.5),
+        prepare("64-frame", kills=6, share=0.4),
+        *training_and_evaluation(MMODE, kills=(7, 5)),
     ),
     epochs=5,
 )  # fmt: skip
@@ -111,10 +131,10 @@ CNR_IEMN = Study(
      "--normal-scans", "4", "--batch-size", "16", "--epochs", "2", "--folds", "2",
      "--rise-slices", "1", "--rise-masks", "128"),
     (
-        Stage("prepare", "stores/slices.partial", "stores/slices", ALONE, 3, 0.6),
-        Stage("training", f"{WHOLE}/config.json", f"{WHOLE}/model.keras", IN_RUN, 1, 0.6),
-        Stage("evaluation", f"{WHOLE}/model.keras", f"{WHOLE}/metrics.json", IN_RUN, 1, 0.5),
-        Stage("folds", f"{FOLD_0}/config.json", f"{FOLD_1}/metrics.json", IN_RUN, 2, 0.6),
+        prepare("slices", kills=3, share=0.6),
+        *training_and_evaluation(WHOLE, kills=(1, 1)),
+        Stage("folds", f"{FOLD_0}/config.json", f"{FOLD_1}/metrics.json",
+              locked(f"runs/cnr_iemn_folds/*/*/{RUN_LOCK}"), 2, 0.6),
         Stage("patients", f"{FOLD_1}/metrics.json", f"{PATIENTS}/metrics.json",
               written("runs/cnr_iemn/patients-*/seed0/*"), 2, 0.6),
     ),
@@ -184,8 +204,9 @@ def rows(path: Path) -> list[dict[str, str]]:
 def seconds_undisturbed(study: Study, data: Path, out: Path) -> dict[str, float]:
     """Let a study's command do all its work; how long each stage lasted."""
     started, process = time.time_ns(), start(*study.on(data, out))
-    begun, ended = {}, {}
+    begun, ended, until = {}, {}, time.monotonic() + 600
     while process.poll() is None:
+        assert time.monotonic() < until, "the command hangs"
         for stage in study.stages:
             if stage.name not in begun and stage.is_worked_on(out, started):
                 begun[stage.name] = time.monotonic()

@@ -170,6 +170,8 @@ def test_hidden_files_and_folders_are_no_videos(tmp_path, make_video):
     path = make_video(tmp_path / "a.mp4", counting_frames(3), 30.0, "mp4v")
     (tmp_path / "._a.mp4").write_bytes(b"a note of macOS")
     (tmp_path / ".a.partial.mp4").write_bytes(path.read_bytes()[:100])
+    (tmp_path / ".phantoms.partial-1" / "videos").mkdir(parents=True)
+    (tmp_path / ".phantoms.partial-1" / "videos" / "b.mp4").write_bytes(path.read_bytes())
     (tmp_path / ".frames").mkdir()
     cv2.imwrite(str(tmp_path / ".frames" / "0.png"), np.zeros((32, 32), np.uint8))
     assert video.list_videos(tmp_path) == [path]

@@ -294,6 +294,16 @@ def test_another_graph_is_compiled_and_the_last_one_forgotten(tmp_path, samples,
         assert list(run._compiled) == [graph]
 
 
+def test_a_run_of_before_goes_on_without_the_settings_that_determine_nothing(tmp_path):
+    before = {"epochs": 3, "smooth_samples": 50, "paper_data": False, "mmode_frames": 64}
+    RunFolder(tmp_path / "r", before).write_metrics({})
+    assert RunFolder(tmp_path / "r", {"epochs": 3}).finished
+    with pytest.raises(InputError, match="mmode_frames=64, now 32"):  # of an M-mode network
+        RunFolder(tmp_path / "r", {"epochs": 3, "mmode_frames": 32})
+    with pytest.raises(InputError, match="epochs=3, now 4"):
+        RunFolder(tmp_path / "r", {"epochs": 4})
+
+
 @pytest.mark.parametrize("text", ["epoch,loss\n0,low\n", "loss\n1\n", "epoch\nnan\n", "a,b\n1\n"])
 def test_a_damaged_history_is_one_line(tmp_path, text):
     folder = RunFolder(tmp_path / "r", {})

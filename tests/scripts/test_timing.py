@@ -112,6 +112,6 @@ def test_a_network_that_takes_no_step_says_why(script, monkeypatch):
 
 def test_layouts_are_compared_by_the_same_convolution(script):
     cpu_settings = script("cpu_settings")
-    of_two, of_three = cpu_settings.compare_layouts(1)
     pattern = r"[23]D, .*: channels last [\d.]+ s, channels first ([\d.]+) \[\1, \1\]"
-    assert re.fullmatch(pattern, of_two) and re.fullmatch(pattern, of_three)
+    for line in cpu_settings.compare_layouts(1):
+        assert re.fullmatch(pattern, line) or line.endswith("does not run here, as without oneDNN")

@@ -251,6 +251,10 @@ def test_another_weight_file_of_the_same_name_is_another_run(small_config, tmp_p
         assert open_run(tmp_path / "one" / inside).finished
         with pytest.raises(InputError, match="holds a run with other settings .weights_sha256"):
             open_run(tmp_path / "other" / inside)
+        with pytest.raises(InputError, match="no such file"):
+            open_run(tmp_path / "gone" / inside)
+        (first.path / "model.keras").touch()
+        assert open_run(tmp_path / "gone" / inside).finished  # needs no initial weights any more
         shutil.rmtree(first.path)
 
 
