@@ -297,7 +297,8 @@ def test_a_killed_worker_costs_a_cluster_nothing(work, config, prepared, tmp_pat
     assert cluster.workers[0].returncode == -signal.SIGKILL
     assert {path.name for path in tmp_path.glob("done-*")} == {f"done-{n}" for n in range(6)}
     assert processes_of(tmp_path) == {worker.pid for worker in cluster.workers}
-    assert len(list(tmp_path.glob("[0-9]*-*"))) >= 7, "what the killed worker had begun, again"
+    # What the killed worker had begun, and what it had ended if the kill came late: again.
+    assert len(list(tmp_path.glob("[0-9]*-*"))) in (7, 8)
     assert "task 5" in capfd.readouterr().out, "lines of workers are printed where the command runs"
 
 

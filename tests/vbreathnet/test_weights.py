@@ -1,6 +1,7 @@
 import hashlib
 import io
 import threading
+import time
 import urllib.error
 
 import h5py
@@ -151,7 +152,7 @@ def test_no_network_is_one_clear_line(vgg, keras_home, monkeypatch, error, reaso
 
 
 def test_a_silent_network_does_not_hang(vgg, keras_home, monkeypatch):
-    given_up, late = threading.Event(), Response(b"")
+    given_up, late, started = threading.Event(), Response(b""), time.monotonic()
     monkeypatch.setattr(weights, "_ANSWER_SECONDS", 0.2)
     monkeypatch.setattr(
         weights.urllib.request, "urlopen", lambda *a, **k: given_up.wait(60) and late
@@ -160,6 +161,7 @@ def test_a_silent_network_does_not_hang(vgg, keras_home, monkeypatch):
         assert_refused(vgg, "vgg16", "imagenet", "no answer within")
     finally:
         given_up.set()
+    assert time.monotonic() - started < 30
 
 
 class Response(io.BytesIO):
